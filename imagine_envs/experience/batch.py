@@ -66,10 +66,7 @@ class Batch:
         """A batch with ``function`` applied to every tensor."""
         return replace(
             self,
-            **{
-                item.name: map_observation(function, getattr(self, item.name))
-                for item in fields(self)
-            },
+            **{item.name: map_observation(function, getattr(self, item.name)) for item in fields(self)},
         )
 
     def to(self, device: torch.device | str) -> Batch:

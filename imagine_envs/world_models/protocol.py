@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from typing_extensions import Self
 
 from imagine_envs.experience.batch import Batch
 from imagine_envs.spaces import Observation
@@ -182,6 +183,11 @@ class WorldModel(nn.Module, ABC):
 
     def conclude(self, errors: Tensor) -> None:
         """Told the held-out errors ``[K]`` of the weights that were kept (an ensemble picks its elites)."""
+
+    @classmethod
+    def for_replay(cls, replay: Replay, **kwargs: Any) -> Self:
+        """A model for the spaces (and columns) of ``replay``, not fitted yet; ``kwargs`` are the constructor's."""
+        return cls(replay.observation_space, replay.action_space, **kwargs)
 
     # --- storage ----------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,7 @@
+"""Dreams: a world model as tensors, as a batch of environments, as one environment."""
+
+from imagine_envs.dreams.dream import Dream, DreamState, Step
+from imagine_envs.dreams.env import DreamEnv
+from imagine_envs.dreams.vector_env import DreamVectorEnv
+
+__all__ = ["Dream", "DreamEnv", "DreamState", "DreamVectorEnv", "Step"]

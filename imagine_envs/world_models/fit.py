@@ -1,0 +1,205 @@
+"""Fitting a world model to a replay: hold-out, early stopping, progress, log."""
+
+from __future__ import annotations
+
+import copy
+import time
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from imagine_envs.experience.batch import Batch
+from imagine_envs.experience.replay import Replay
+from imagine_envs.world_models.protocol import WorldModel
+from imagine_envs.world_models.world import World
+
+__all__ = ["FitReport", "Logger", "fit", "fit_model"]
+
+
+class Logger(Protocol):
+    """What :func:`fit` needs of a logger; SB3's is one."""
+
+    def record(self, key: str, value: Any, /) -> None:
+        """Notes the latest value of a key."""
+
+
+@dataclass(frozen=True)
+class FitReport:
+    """What a fit did.
+
+    Attributes:
+        epochs: Passes over the training part.
+        updates: Gradient steps.
+        errors: Held-out error of each member, of the weights that were kept.
+        windows: Windows in the training part and in the held-out part.
+        seconds: Wall time.
+        history: One row for each validation: update, training loss, mean held-out error.
+    """
+
+    epochs: int
+    updates: int
+    errors: tuple[float, ...]
+    windows: tuple[int, int]
+    seconds: float
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def fit(
+    world_model: WorldModel,
+    replay: Replay,
+    *,
+    starts: int = 10_000,
+    seed: int | None = None,
+    **kwargs: Any,
+) -> World:
+    """Fits a world model to real experience and makes a :class:`World` of it.
+
+    Args:
+        world_model: Any model of this package; it is changed in place.
+        replay: Real experience of the same spaces.
+        starts: The most real contexts to keep as starts of dreams.
+        seed: Seeds the hold-out split, the batches and the choice of starts.
+        **kwargs: As for :func:`fit_model`.
+
+    Returns:
+        The world, ready to be dreamed or saved; ``world.report`` is the :class:`FitReport`.
+
+    Raises:
+        ValueError: If the spaces differ, or there is too little data to split.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> from imagine_envs.experience import collect
+        >>> from imagine_envs.world_models import Ensemble, fit
+        >>> env = gym.make("CartPole-v1")
+        >>> world = fit(Ensemble(env.observation_space, env.action_space), collect(env, steps=500, seed=0), seed=0)
+        >>> world.save("worlds/cartpole")
+    """
+    report = fit_model(world_model, replay, seed=seed, **kwargs)
+    return World.from_replay(world_model, replay, max_starts=starts, seed=seed, report=report)
+
+
+def fit_model(
+    world_model: WorldModel,
+    replay: Replay,
+    *,
+    max_epochs: int = 2_000,
+    min_updates: int = 0,
+    batch_size: int = 256,
+    learning_rate: float = 1e-3,
+    weight_decay: float = 1e-5,
+    holdout: float = 0.2,
+    patience: int = 10,
+    validate_every: int = 40,
+    seed: int | None = None,
+    progress: bool = False,
+    logger: Logger | None = None,
+) -> FitReport:
+    """Fits a world model in place.
+
+    Training stops when no member's held-out error has improved by one percent for ``patience`` validations (MBPO's
+    rule), and the weights of the best validation are kept.
+
+    Args:
+        world_model: Any model of this package. One that has nothing to learn by gradient only looks at the data.
+        replay: Real experience of the same spaces.
+        max_epochs: The most passes over the training part.
+        min_updates: Gradient steps to make before stopping early.
+        batch_size: Windows in a gradient step.
+        learning_rate: Of AdamW.
+        weight_decay: Of AdamW.
+        holdout: Fraction of the windows held out.
+        patience: Validations without improvement before stopping.
+        validate_every: Gradient steps between validations, at least (and at least one pass over the data).
+        seed: Seeds the split and the order of the batches.
+        progress: Whether to show a progress bar.
+        logger: Receives ``world_model/*`` values.
+
+    Raises:
+        ValueError: If the spaces differ, there is too little data to split, or an argument makes no sense.
+    """
+    _check(world_model, replay, holdout, max_epochs, batch_size, patience)
+    began = time.perf_counter()
+    world_model.prepare(replay)
+    if not world_model.can_learn:
+        return FitReport(0, 0, (), (len(replay), 0), time.perf_counter() - began)
+
+    length = world_model.sequence_length
+    data = replay.transitions() if length == 2 else replay.sequences(length, stride=max(1, length // 2))
+    windows = data.shape[0]
+    held_out = round(holdout * windows)
+    if held_out < 1 or windows - held_out < 1:
+        raise ValueError(
+            f"too little data to split: {windows} windows of {length} records leave {windows - held_out} for training and "
+            f"{held_out} held out (holdout={holdout}); at least one of each is needed"
+        )
+    order = torch.from_numpy(np.random.default_rng(seed).permutation(windows))
+    validation, training = data[order[:held_out]].to(world_model.device), data[order[held_out:]].to(world_model.device)
+
+    optimizer = torch.optim.AdamW(world_model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    shuffle = torch.Generator().manual_seed(0 if seed is None else seed)
+    updates_per_epoch = -(-training.shape[0] // batch_size)
+    epochs_per_validation = -(-validate_every // updates_per_epoch)
+
+    best = world_model.validate(validation)
+    kept = copy.deepcopy(world_model.state_dict())
+    history: list[tuple[int, float, float]] = []
+    updates = epoch = stale = 0
+    bar = tqdm(total=max_epochs, desc="fit world", unit="epoch", disable=not progress, leave=True)
+    world_model.train()
+    while epoch < max_epochs and (stale < patience or updates < min_updates):
+        losses: list[Tensor] = []
+        for _ in range(min(epochs_per_validation, max_epochs - epoch)):
+            shuffled = torch.randperm(training.shape[0], generator=shuffle)
+            for rows in shuffled.split(batch_size):
+                loss = world_model.loss(training[rows.to(world_model.device)])
+                optimizer.zero_grad(set_to_none=True)
+                loss.total.backward()
+                torch.nn.utils.clip_grad_norm_(world_model.parameters(), 100.0)
+                optimizer.step()
+                losses.append(loss.total.detach())
+                updates += 1
+            epoch += 1
+            bar.update()
+        errors = world_model.validate(validation)
+        improved = bool(((best - errors) > 0.01 * best.abs()).any())
+        if improved and errors.mean() < best.mean():
+            best, stale = errors, 0
+            kept = copy.deepcopy(world_model.state_dict())
+        else:
+            stale += 1
+        history.append((updates, float(torch.stack(losses).mean()), float(errors.mean())))
+        bar.set_postfix(loss=f"{history[-1][1]:.3g}", held_out=f"{history[-1][2]:.3g}")
+        if logger is not None:
+            for name, value in loss.metrics.items():
+                logger.record(f"world_model/{name}", float(value))
+            logger.record("world_model/holdout_error", history[-1][2])
+    bar.close()
+    world_model.load_state_dict(kept)
+    world_model.conclude(best)
+    world_model.eval()
+    report = FitReport(
+        epoch, updates, tuple(best.tolist()), (training.shape[0], held_out), time.perf_counter() - began, history
+    )
+    if logger is not None:
+        logger.record("world_model/holdout_error", float(best.mean()))
+        logger.record("world_model/updates", updates)
+    return report
+
+
+def _check(model: WorldModel, replay: Replay, holdout: float, max_epochs: int, batch_size: int, patience: int) -> None:
+    for name in ("observation_space", "action_space"):
+        ours, theirs = getattr(model, name), getattr(replay, name)
+        if ours != theirs:
+            raise ValueError(f"the world model's {name} is {ours}, the replay's is {theirs}; they must be equal")
+    if not 0 < holdout < 1:
+        raise ValueError(f"holdout={holdout} must lie between 0 and 1")
+    for name, value in (("max_epochs", max_epochs), ("batch_size", batch_size), ("patience", patience)):
+        if value < 1:
+            raise ValueError(f"{name}={value} must be at least 1")
+    if replay.num_transitions < 2:
+        raise ValueError(f"too little data to split: the replay holds {replay.num_transitions} transitions; collect more")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from imagine_envs.experience.replay import Replay
-from imagine_envs.experience.steppers import Stepper, stepper_for
+from imagine_envs.experience.steppers import Arrival, Stepper, stepper_for
 
 __all__ = ["Collected", "Collector", "collect"]
 
@@ -79,7 +79,8 @@ class Collector:
         self._random.seed(seed)
         self._rng = np.random.default_rng(seed)
         self._observation: Any = None
-        self._fresh = np.ones(self.num_envs, bool)  # a new episode whose first record is not in the replay yet
+        self._begins = np.ones(self.num_envs, bool)  # the environment stands at the first observation of an episode
+        self._unrecorded = np.ones(self.num_envs, bool)  # and the replay does not know it yet
         self._masks: NDArray[np.bool_] | None = None
         self._returns = np.zeros(self.num_envs)
         self._lengths = np.zeros(self.num_envs, np.int64)
@@ -120,54 +121,38 @@ class Collector:
         if steps < 1:
             raise ValueError(f"steps is {steps}; at least 1 was expected")
         act = self._actor(policy, deterministic)
-        if self._observation is None:
-            self._observation = self._stepper.reset(self._seed)
-            self._masks = self._stepper.masks() if self._stepper.has_masks else None
         taken, returns, lengths, stopped = 0, [], [], False
         with tqdm(total=steps, unit="step", desc="collecting", disable=not progress) as bar:
-            while taken < steps and not stopped:
-                if self._fresh.any():
-                    rows = np.flatnonzero(self._fresh)
-                    self.replay.add_reset(_rows(self._observation, rows), envs=rows, **self._mask_column(rows))
-                action = act()
-                arrival = self._stepper.step(action)
-                masks = self._stepper.masks() if self._stepper.has_masks else None
-                ended = arrival.terminated | arrival.truncated
-                if masks is not None:
-                    self._masks = masks | ended[:, None]
-                rows = np.flatnonzero(arrival.stepped)
-                self.replay.add(
-                    _rows(arrival.observation, rows),
-                    action[rows],
-                    arrival.reward[rows],
-                    arrival.terminated[rows],
-                    arrival.truncated[rows],
-                    np.zeros(len(rows), bool),
-                    envs=rows,
-                    **self._mask_column(rows),
-                )
-                if masks is not None:
-                    # The legal actions of where the environments stand now; a row that still waits for its reset may
-                    # have none, and its action will be ignored.
-                    self._masks = masks | (ended & ~arrival.restarted)[:, None]
-                self._observation, self._fresh = arrival.current, arrival.restarted
-                self._returns[rows] += arrival.reward[rows]
-                self._lengths[rows] += 1
-                for row in np.flatnonzero(ended):
-                    returns.append(float(self._returns[row]))
-                    lengths.append(int(self._lengths[row]))
-                self._returns[ended], self._lengths[ended] = 0, 0
-                taken += len(rows)
-                bar.update(len(rows))
-                if on_step is not None:
-                    stopped = not on_step(
-                        new_obs=arrival.current,
-                        actions=action,
-                        rewards=arrival.reward,
-                        dones=ended,
-                        infos=arrival.infos,
-                        num_steps=len(rows),
-                    )
+            try:
+                if self._observation is None:
+                    self._reset()
+                while taken < steps and not stopped:
+                    if self._unrecorded.any():
+                        rows = np.flatnonzero(self._unrecorded)
+                        self.replay.add_reset(_rows(self._observation, rows), envs=rows, **self._mask_column(rows))
+                        self._unrecorded[:] = False
+                    action = act()
+                    arrival = self._step(action)
+                    stepped = int(arrival.stepped.sum())
+                    for row in np.flatnonzero(arrival.terminated | arrival.truncated):
+                        returns.append(float(self._returns[row]))
+                        lengths.append(int(self._lengths[row]))
+                        self._returns[row], self._lengths[row] = 0, 0
+                    taken += stepped
+                    bar.update(stepped)
+                    if on_step is not None:
+                        stopped = not on_step(
+                            new_obs=arrival.current,
+                            actions=action,
+                            rewards=arrival.reward,
+                            dones=arrival.terminated | arrival.truncated,
+                            infos=arrival.infos(),
+                            num_steps=stepped,
+                        )
+            except BaseException:
+                # The environment may have moved on unseen: the next call starts it anew.
+                self._observation = None
+                raise
         return Collected(taken, returns, lengths, stopped)
 
     def close(self) -> None:
@@ -175,11 +160,45 @@ class Collector:
         if self._owned:
             self.env.close()
 
+    def _reset(self) -> None:
+        self._observation = self._stepper.reset(self._seed)
+        self._seed = None
+        self._masks = self._stepper.masks() if self._stepper.has_masks else None
+        self._begins, self._unrecorded = np.ones(self.num_envs, bool), np.ones(self.num_envs, bool)
+        self._returns[:], self._lengths[:] = 0, 0
+
+    def _step(self, action: NDArray) -> Arrival:
+        """One step of all environments, and its records."""
+        arrival = self._stepper.step(action)
+        ended = arrival.terminated | arrival.truncated
+        masks = self._stepper.masks() if self._stepper.has_masks else None
+        self._masks = None if masks is None else masks | ended[:, None]
+        rows = np.flatnonzero(arrival.stepped)
+        self.replay.add(
+            _rows(arrival.observation, rows),
+            action[rows],
+            arrival.reward[rows],
+            arrival.terminated[rows],
+            arrival.truncated[rows],
+            np.zeros(len(rows), bool),
+            envs=rows,
+            **self._mask_column(rows),
+        )
+        if masks is not None:
+            # From here on the legal actions of where the environments stand now. A row that still waits for its reset
+            # may have none, and its action will be ignored.
+            self._masks = masks | (ended & ~arrival.restarted)[:, None]
+        self._returns[rows] += arrival.reward[rows]
+        self._lengths[rows] += 1
+        self._observation = arrival.current
+        self._begins, self._unrecorded = arrival.restarted, arrival.restarted.copy()
+        return arrival
+
     def _mask_column(self, rows: NDArray[np.int64]) -> dict[str, Any]:
         return {} if self._masks is None else {"action_mask": self._masks[rows]}
 
     def _actor(self, policy: Any, deterministic: bool) -> Callable[[], NDArray]:
-        """Checks the policy and gives a function that chooses the next actions ``[N, …]``."""
+        """Checks the policy, and gives a function that chooses the next actions ``[N, …]``."""
         stepper = self._stepper
         if policy is None:
             return self._random_action
@@ -193,7 +212,7 @@ class Collector:
                 self._policy, state = policy, None if anew else self._policy_state
                 masks = {"action_masks": self._masks} if with_masks and self._masks is not None else {}
                 action, self._policy_state = policy.predict(
-                    self._observation, state=state, episode_start=self._fresh | anew, **options, **masks
+                    self._observation, state=state, episode_start=self._begins | anew, **options, **masks
                 )
                 return self._checked(action)
 

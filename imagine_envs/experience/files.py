@@ -133,6 +133,8 @@ def load(cls: type[Replay], path: Path, mmap: bool) -> Replay:
         for entry in entries.values():
             if (path / entry["file"]).parent != path or not 0 < entry["length"] <= replay.chunk_length:
                 raise ValueError(f"chunk {entry}")
+            if entry["written"] != replay._chunks.written(int(entry["number"]), replay._stops).tolist():
+                raise ValueError(f"chunk {entry} does not suit records {index['records']}")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StorageError(f"{path / _INDEX} is corrupted: {error!r}") from error
     chunks = replay._chunks

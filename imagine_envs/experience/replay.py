@@ -131,12 +131,11 @@ class Replay:
         self.max_episode_steps: int | None = None
 
         fields: dict[str, Field] = {}
-        if isinstance(observation_space, spaces.Dict):
-            for key, space in observation_space.spaces.items():
-                fields[f"observation/{key}"] = _leaf(f"observation_space[{key!r}]", space)
-        else:
-            fields["observation"] = _leaf("observation_space", observation_space)
+        for name, space in _leaves(observation_space).items():
+            fields[name] = _leaf(_spoken(name).replace("observation", "observation_space"), space)
         fields["action"] = _leaf("action_space", action_space)
+        leaves = {"action": action_space, **_leaves(observation_space)}
+        self._ranges = {name: bounds for name, space in leaves.items() if (bounds := _range(space)) is not None}
         fields["reward"] = Field((), np.dtype(np.float32))
         fields.update({name: Field((), np.dtype(bool)) for name in _FLAGS})
         fields.update({f"column/{name}": column for name, column in self.columns.items()})
@@ -151,6 +150,7 @@ class Replay:
             length = min(length, share)
             ring = -(-int(self._limits.max()) // length)
         self._chunks = Chunks(fields, num_envs, length, ring)
+        self._all = np.arange(num_envs)
         self._stops = np.zeros(num_envs, np.int64)  # records ever added to each stream
         self._resets = np.zeros(num_envs, np.int64)  # of which began an episode
         self._open = np.zeros(num_envs, bool)  # whether the newest record's episode goes on
@@ -259,8 +259,9 @@ class Replay:
             ValueError: If a shape or a column is wrong, if an observation, an action or a reward is NaN or infinite,
                 or if a record continues an episode that has ended.
         """
-        streams = np.arange(self.num_envs) if envs is None else np.atleast_1d(np.asarray(envs))
+        streams = self._all
         if envs is not None:
+            streams = np.atleast_1d(np.asarray(envs))
             known = (
                 streams.ndim == 1 and streams.dtype.kind in "iu" and ((streams >= 0) & (streams < self.num_envs)).all()
             )
@@ -303,7 +304,7 @@ class Replay:
         """
         if not 0 <= env < self.num_envs:
             raise ValueError(f"env is {env}; a number from 0 to {self.num_envs - 1} was expected")
-        first = np.asarray(first)
+        first = np.atleast_1d(np.asarray(first))
         values = self._values(len(first), observation, action, reward, terminated, truncated, first, columns)
         begins, ends = values["first"], values["terminated"] | values["truncated"]
         if not len(begins):
@@ -374,6 +375,10 @@ class Replay:
 
         values = {name: _array(name, given[name], count, field) for name, field in self._chunks.fields.items()}
         begins = values["first"]
+        for name, (low, high) in self._ranges.items():
+            value = values[name][~begins] if name == "action" else values[name]
+            if ((value < low) | (value > high)).any():
+                raise ValueError(f"{_spoken(name)} holds {value.min()} … {value.max()}; {low} … {high} was expected")
         if begins.any():
             if (begins & (values["terminated"] | values["truncated"])).any():
                 raise ValueError("a record is first and also terminated or truncated: an episode has at least one step")
@@ -560,6 +565,28 @@ class Replay:
         )
 
 
+def _leaves(space: spaces.Space[Any]) -> dict[str, spaces.Space[Any]]:
+    """The observation's fields."""
+    if isinstance(space, spaces.Dict):
+        return {f"observation/{key}": leaf for key, leaf in space.spaces.items()}
+    return {"observation": space}
+
+
+def _spoken(name: str) -> str:
+    """A field's name as the caller knows it."""
+    kind, _, key = name.partition("/")
+    return key if kind == "column" else f"{kind}[{key!r}]" if key else kind
+
+
+def _range(space: spaces.Space[Any]) -> tuple[Any, Any] | None:
+    """The lowest and the highest value of a discrete space, which models count and embed by."""
+    if isinstance(space, spaces.Discrete):
+        return int(space.start), int(space.start + space.n - 1)
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    return (0, 1) if isinstance(space, spaces.MultiBinary) else None
+
+
 def _leaf(name: str, space: spaces.Space[Any]) -> Field:
     if isinstance(space, spaces.Dict) or space.shape is None or space.dtype is None:
         raise ValueError(f"{name} is {space}; Box, Discrete, MultiDiscrete or MultiBinary was expected")
@@ -585,8 +612,7 @@ def _column_tensor(values: NDArray) -> Tensor:
 
 def _array(name: str, value: Any, count: int, field: Field) -> NDArray:
     """``value`` as ``[count, …]`` of the field's type, if that changes nothing but the precision of a float."""
-    kind, _, key = name.partition("/")
-    name = key if kind == "column" else f"{kind}[{key!r}]" if key else kind
+    column, name = name.startswith("column/"), _spoken(name)
     array = np.asarray(value)
     if array.shape != (count, *field.shape):
         raise ValueError(f"{name} has the shape {array.shape}; {(count, *field.shape)} was expected")
@@ -598,7 +624,7 @@ def _array(name: str, value: Any, count: int, field: Field) -> NDArray:
         if field.dtype.kind != "f" and (converted != array).any():
             raise ValueError(f"{name} holds {array.dtype} values that {field.dtype} cannot express")
         array = converted
-    if field.dtype.kind == "f" and kind != "column" and not np.isfinite(array).all():
+    if field.dtype.kind == "f" and not column and not np.isfinite(array).all():
         row = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(axis=1))[0])
         raise ValueError(f"{name} holds NaN or infinity in row {row} of {count}")
     return array

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 __all__ = ["Arrival", "Stepper", "stepper_for"]
+
+_NOT_OF_THE_TASK = {"render_mode", "max_episode_steps", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"}
+"""Keyword arguments in a spec that say how an environment is shown, limited or batched (``make_vec`` adds them)."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Arrival:
         restarted: ``[N]`` bool; where a new episode has begun, now standing at its first observation.
         current: Where the environments stand now, ``[N, …]``: the first observation of the new episode where
             ``restarted``, else ``observation``.
-        infos: One dict for each environment.
+        infos: Gives one dict for each environment (a batch of environments has to split them).
     """
 
     observation: Any
@@ -39,7 +43,7 @@ class Arrival:
     stepped: NDArray[np.bool_]
     restarted: NDArray[np.bool_]
     current: Any
-    infos: list[dict[str, Any]]
+    infos: Callable[[], list[dict[str, Any]]]
 
 
 class Stepper(ABC):
@@ -90,7 +94,7 @@ class Stepper(ABC):
         spec = self._spec()
         if spec is None:
             return None, {}, None
-        kwargs = {key: value for key, value in spec.kwargs.items() if key != "render_mode"}
+        kwargs = {key: value for key, value in spec.kwargs.items() if key not in _NOT_OF_THE_TASK}
         try:
             return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), spec.max_episode_steps
         except (TypeError, ValueError):
@@ -119,7 +123,7 @@ class _EnvStepper(Stepper):
             stepped=np.ones(1, bool),
             restarted=np.array([terminated or truncated], bool),
             current=current,
-            infos=[info],
+            infos=lambda: [info],
         )
 
     def masks(self) -> NDArray[np.bool_]:
@@ -170,18 +174,24 @@ class _VectorEnvStepper(Stepper):
             stepped=stepped,
             restarted=restarted,
             current=current,
-            infos=_infos_of(infos, ended),
+            infos=lambda: _infos_of(infos, ended),
         )
 
     def masks(self) -> NDArray[np.bool_]:
-        masks = self.env.call("action_masks") if hasattr(self.env, "call") else self.env.unwrapped.action_masks()
+        masks = self.env.unwrapped.call("action_masks") if self._singles() else self.env.unwrapped.action_masks()
         return np.asarray(masks, bool).reshape(self.num_envs, -1)
 
     def _has_masks(self) -> bool:
-        return _any_attribute(self.env, "action_masks") is not None
+        if self._singles():  # asked with care: a worker process that fails to find an attribute dies of it
+            return bool(self.env.unwrapped.call("has_wrapper_attr", "action_masks")[0])
+        return hasattr(self.env.unwrapped, "action_masks")
 
     def _spec(self) -> Any:
-        return self.env.spec or _any_attribute(self.env, "spec")
+        return self.env.unwrapped.call("spec")[0] if self._singles() else self.env.spec
+
+    def _singles(self) -> bool:
+        """Whether the batch is made of single environments."""
+        return isinstance(self.env.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
 
 
 class _VecEnvStepper(Stepper):
@@ -207,7 +217,7 @@ class _VecEnvStepper(Stepper):
             stepped=np.ones_like(ended),
             restarted=ended,
             current=current,
-            infos=infos,
+            infos=lambda: infos,
         )
 
     def masks(self) -> NDArray[np.bool_]:
@@ -264,19 +274,6 @@ def _with_rows(observation: Any, rows: NDArray[np.bool_], final: Any) -> Any:
         else:
             result[row] = final[row]
     return result
-
-
-def _any_attribute(env: VectorEnv[Any, Any, Any], name: str) -> Any:
-    """An attribute of the first of the single environments, or of the batch itself; None if absent."""
-    singles = getattr(env.unwrapped, "envs", None)
-    if singles:
-        return singles[0].get_wrapper_attr(name) if singles[0].has_wrapper_attr(name) else None
-    if hasattr(env.unwrapped, "get_attr"):
-        try:
-            return env.unwrapped.get_attr(name)[0]
-        except Exception:  # whatever a worker process raised
-            return None
-    return getattr(env.unwrapped, name, None)
 
 
 def _infos_of(infos: dict[str, Any], ended: NDArray[np.bool_]) -> list[dict[str, Any]]:

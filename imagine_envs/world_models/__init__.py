@@ -27,8 +27,6 @@ __all__ = [
     "make_model",
     "register_reward",
     "register_termination",
-    "register_reward",
-    "register_termination",
     "reward_function",
     "save",
     "termination_function",

@@ -34,10 +34,13 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
     if isinstance(space, spaces.MultiDiscrete):
         return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
     if isinstance(space, spaces.MultiBinary):
-        return {"type": "MultiBinary", "n": list(space.shape)}
+        # MultiBinary(3) and MultiBinary([3]) have the same shape, but are not equal.
+        return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
     if isinstance(space, spaces.Dict):
         return {"type": "Dict", "spaces": {key: space_to_json(value) for key, value in space.spaces.items()}}
-    raise ValueError(f"cannot describe {space}: Box, Discrete, MultiDiscrete, MultiBinary or a Dict of those was expected")
+    raise ValueError(
+        f"cannot describe {space}: Box, Discrete, MultiDiscrete, MultiBinary or a Dict of those was expected"
+    )
 
 
 def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:

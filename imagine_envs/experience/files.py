@@ -32,7 +32,7 @@ __all__ = ["load", "save"]
 _FORMAT = "imagine-rl replay"
 _VERSION = 1
 _INDEX = "index.json"
-_PATTERN = "chunk-*.safetensors"
+_OURS = ("chunk-*.safetensors", ".chunk-*.safetensors", ".index.*.json")  # dotted: begun when a process was killed
 _DTYPES = {
     "BOOL": bool, "U8": np.uint8, "I8": np.int8, "U16": np.uint16, "I16": np.int16, "U32": np.uint32, "I32": np.int32,
     "U64": np.uint64, "I64": np.int64, "F16": np.float16, "F32": np.float32, "F64": np.float64,
@@ -98,9 +98,10 @@ def _write(replay: Replay, path: Path, old: dict[str, Any] | None) -> None:
     replay._revisions.add(revision)
     save_json(path / _INDEX, index)
     named = {entry["file"] for entry in entries}
-    for leftover in path.glob(_PATTERN):
-        if leftover.name not in named:
-            leftover.unlink()
+    for pattern in _OURS:
+        for leftover in path.glob(pattern):
+            if leftover.name not in named:
+                leftover.unlink()
 
 
 def _tensor(array: NDArray) -> torch.Tensor:

@@ -23,6 +23,7 @@ def from_minari(dataset: Any) -> Replay:
 
     Raises:
         ImportError: If Minari is not installed.
+        TypeError: If ``dataset`` is neither.
         ValueError: If its spaces are not supported, or if an episode holds NaN or infinity.
 
     Example:
@@ -34,6 +35,8 @@ def from_minari(dataset: Any) -> Replay:
         raise ImportError('from_minari needs Minari: pip install "imagine-rl[minari]"') from error
     if isinstance(dataset, str):
         dataset = minari.load_dataset(dataset)
+    if not isinstance(dataset, minari.MinariDataset):
+        raise TypeError(f"dataset is a {type(dataset).__name__}; an id or a minari.MinariDataset was expected")
     replay = Replay(dataset.observation_space, dataset.action_space)
     spec = dataset.env_spec
     if spec is not None:

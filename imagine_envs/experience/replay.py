@@ -132,7 +132,7 @@ class Replay:
 
         fields: dict[str, Field] = {}
         for name, space in _leaves(observation_space).items():
-            fields[name] = _leaf(_spoken(name).replace("observation", "observation_space"), space)
+            fields[name] = _leaf("observation_space", space)
         fields["action"] = _leaf("action_space", action_space)
         leaves = {"action": action_space, **_leaves(observation_space)}
         self._ranges = {name: bounds for name, space in leaves.items() if (bounds := _range(space)) is not None}
@@ -140,8 +140,8 @@ class Replay:
         fields.update({name: Field((), np.dtype(bool)) for name in _FLAGS})
         fields.update({f"column/{name}": column for name, column in self.columns.items()})
 
-        size = sum(field.dtype.itemsize * math.prod(field.shape) for field in fields.values())
-        length = chunk_length or max(1, min(_CHUNK_BYTES // size, _CHUNK_LIMIT))
+        size = num_envs * sum(field.dtype.itemsize * math.prod(field.shape) for field in fields.values())
+        length = chunk_length or max(1, min(_CHUNK_BYTES // max(size, 1), _CHUNK_LIMIT))
         ring = None
         self._limits = np.full(num_envs, np.iinfo(np.int64).max)
         if capacity is not None:
@@ -589,7 +589,9 @@ def _range(space: spaces.Space[Any]) -> tuple[Any, Any] | None:
 
 def _leaf(name: str, space: spaces.Space[Any]) -> Field:
     if isinstance(space, spaces.Dict) or space.shape is None or space.dtype is None:
-        raise ValueError(f"{name} is {space}; Box, Discrete, MultiDiscrete or MultiBinary was expected")
+        raise ValueError(
+            f"{name} has {space} in a Dict; Box, Discrete, MultiDiscrete or MultiBinary was expected there"
+        )
     return Field(tuple(space.shape), np.dtype(space.dtype))
 
 

@@ -63,7 +63,7 @@ def _write(replay: Replay, path: Path, old: dict[str, Any] | None) -> None:
         written = chunks.written(number, replay._stops)
         entry = kept.get(number)
         file = f"chunk-{number:06d}-{written.sum()}.safetensors"
-        if entry is None or entry["written"] != written.tolist() or not (path / file).is_file():
+        if entry is None or entry["file"] != file or not (path / file).is_file():
             length = min(int(written.max()), chunks.length)
             arrays = {name: _tensor(array[:, :length]) for name, array in chunks.arrays[number].items()}
             digest = save_tensors(path / file, arrays)

@@ -262,13 +262,21 @@ def test_a_recurrent_policy_keeps_its_state_through_calls_and_loses_it_at_resets
 
 
 def test_another_policy_starts_without_the_state_of_the_last():
-    collector = Collector(Counting(2))  # four steps in its second episode
-    collector.collect(policy, 3 + 1)
-    other = Recurrent()
-    collector._begins[:] = True  # the stand-in asserts t = 0 otherwise
-    collector._observation[0, 2] = 0
-    collector.collect(other, 1)
-    assert other.calls == [(True, False)]
+    class Agent:
+        def __init__(self):
+            self.calls = []
+
+        def predict(self, observation, state=None, episode_start=None, deterministic=False):
+            self.calls.append((state, episode_start.tolist()))
+            return policy(observation), len(self.calls)
+
+    collector = Collector(Counting(2))
+    one, other = Agent(), Agent()
+    for agent in (one, other, one, one):
+        collector.collect(agent, 1)
+    # The first episode has four steps.
+    assert one.calls == [(None, [True]), (None, [True]), (2, [False])]
+    assert other.calls == [(None, [True])]
 
 
 def test_an_sb3_algorithm_collects():
@@ -421,7 +429,8 @@ def test_natively_batched_environments_collect():
 
 
 def test_an_exception_does_not_tear_the_stream():
-    collector = Collector(Counting())
+    env = Counting()
+    collector = Collector(env, seed=7)
     collector.collect(policy, 2)
 
     def broken(observation):
@@ -429,7 +438,9 @@ def test_an_exception_does_not_tear_the_stream():
 
     with pytest.raises(RuntimeError, match="policy"):
         collector.collect(broken, 1)
-    collector.collect(policy, 6)
+    summary = collector.collect(policy, 6)
+    assert env.seeds == [7, None, None, None]
+    assert summary.episode_lengths == [1, 4]
     rows = [(episode, t) for _, episode, t, *_ in found_stream(collector.replay, 0)]
     assert rows[:5] == [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1)]
     for _, episode, t, action, *_, first in found_stream(collector.replay, 0):

@@ -19,4 +19,4 @@ def register_environments() -> None:
     """Registers every id of the suite with Gymnasium, once."""
     for env_id, entry_points in ENVIRONMENTS.items():
         if env_id not in gym.registry:
-            gym.register(env_id, **entry_points)
+            gym.register(env_id, **entry_points)  # type: ignore[arg-type]

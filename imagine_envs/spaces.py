@@ -30,9 +30,14 @@ def space_to_json(space: spaces.Space[Any]) -> dict[str, Any]:
             "high": _bounds_to_json(space.high),
         }
     if isinstance(space, spaces.Discrete):
-        return {"type": "Discrete", "n": int(space.n), "start": int(space.start)}
+        return {"type": "Discrete", "n": int(space.n), "start": int(space.start), "dtype": str(space.dtype)}
     if isinstance(space, spaces.MultiDiscrete):
-        return {"type": "MultiDiscrete", "nvec": space.nvec.tolist(), "start": space.start.tolist()}
+        return {
+            "type": "MultiDiscrete",
+            "nvec": space.nvec.tolist(),
+            "start": space.start.tolist(),
+            "dtype": str(space.dtype),
+        }
     if isinstance(space, spaces.MultiBinary):
         # MultiBinary(3) and MultiBinary([3]) have the same shape, but are not equal.
         return {"type": "MultiBinary", "n": space.n if isinstance(space.n, int) else list(space.n)}
@@ -56,9 +61,12 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
                 low, high = (_bounds_from_json(data[key], shape, dtype) for key in ("low", "high"))
                 return spaces.Box(low, high, shape, dtype.type)
             case "Discrete":
-                return spaces.Discrete(data["n"], start=data["start"])
+                # Older versions of Gymnasium know int64 only, without an argument for it.
+                other = {} if data.get("dtype", "int64") == "int64" else {"dtype": np.dtype(data["dtype"]).type}
+                return spaces.Discrete(data["n"], start=data["start"], **other)
             case "MultiDiscrete":
-                return spaces.MultiDiscrete(data["nvec"], start=data["start"])
+                dtype = np.dtype(data.get("dtype", "int64"))
+                return spaces.MultiDiscrete(data["nvec"], dtype=dtype.type, start=data["start"])
             case "MultiBinary":
                 return spaces.MultiBinary(data["n"])
             case "Dict":
@@ -106,8 +114,15 @@ def to_tensor(value: Any, space: spaces.Space[Any], device: torch.device | str) 
 
 
 def to_numpy(value: Observation, space: spaces.Space[Any]) -> Any:
-    """A batch of samples as fresh writable arrays of the space's own types."""
+    """A batch of samples as fresh writable arrays of the space's own types.
+
+    Floating tensors are float32: for a Box of integers they are rounded to the nearest one, and for a Box of doubles
+    kept inside a bound that no float32 equals.
+    """
     if isinstance(value, dict):
         assert isinstance(space, spaces.Dict)
         return {key: to_numpy(value[key], space.spaces[key]) for key in space.spaces}
-    return np.array(value.detach().cpu().numpy(), dtype=space.dtype)
+    array = value.detach().cpu().numpy()
+    if isinstance(space, spaces.Box) and space.dtype != array.dtype == np.float32:
+        array = np.clip(array if space.dtype.kind == "f" else np.rint(array), space.low, space.high)
+    return np.array(array, dtype=space.dtype)

@@ -37,6 +37,11 @@ class StorageError(ValueError):
     """A file or directory that cannot be read or written as asked; the message names it and says what was expected."""
 
 
+def _absolute(path: str | Path) -> Path:
+    """The path with a name: ``.`` and ``worlds/..`` have none that a sibling could be called after."""
+    return Path(os.path.abspath(path))
+
+
 def _backup_of(path: Path) -> Path:
     return path.with_name(f".{path.name}.previous")
 
@@ -74,12 +79,14 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
     Raises:
         StorageError: If ``path`` exists and ``overwrite`` is false, or if it is a file.
     """
-    path = Path(path)
+    path = _absolute(path)
     recover_directory(path)
     if path.exists() and not path.is_dir():
         raise StorageError(f"{path} is a file; a directory (or a free name) was expected")
     if path.exists() and not overwrite:
-        raise StorageError(f"{path} exists already; choose another name, or ask for it to be overwritten (overwrite=True)")
+        raise StorageError(
+            f"{path} exists already; choose another name, or ask for it to be overwritten (overwrite=True)"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
     temporary.mkdir()
@@ -98,7 +105,7 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
 
 def recover_directory(path: str | Path) -> None:
     """Undoes an exchange of directories that was killed between its two renames; does nothing otherwise."""
-    path = Path(path)
+    path = _absolute(path)
     backup = _backup_of(path)
     if backup.is_dir():
         if path.exists():
@@ -123,7 +130,9 @@ def save_tensors(path: str | Path, tensors: Mapping[str, Tensor]) -> str:
         The file's SHA-256, for :func:`load_tensors` to check.
     """
     with atomic_file(path) as temporary:
-        safetensors.torch.save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary)
+        safetensors.torch.save_file(
+            {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary
+        )
         return sha256(temporary)
 
 
@@ -141,7 +150,9 @@ def load_tensors(path: str | Path, digest: str | None = None) -> dict[str, Tenso
     if not path.is_file():
         raise StorageError(f"{path} is missing")
     if digest is not None and (found := sha256(path)) != digest:
-        raise StorageError(f"{path} is truncated or was changed: SHA-256 {digest[:12]}… was expected, {found[:12]}… found")
+        raise StorageError(
+            f"{path} is truncated or was changed: SHA-256 {digest[:12]}… was expected, {found[:12]}… found"
+        )
     try:
         return dict(safetensors.torch.load_file(path))
     except (SafetensorError, OSError) as error:

@@ -33,6 +33,8 @@ class DreamState:
         seed: The dream's seed.
         clock: Steps since the reset. Seed and clock are the whole random state: what is drawn in a step is a function
             of both and of the purpose of the draw, so that no option changes the random stream of another.
+        finished: bool ``[B]``, rows that a façade restarts in its next step (NEXT_STEP), None where there are none.
+            The dream itself pays no attention to it.
     """
 
     model: State
@@ -40,6 +42,7 @@ class DreamState:
     extras: dict[str, Tensor] = field(default_factory=dict)
     seed: int = 0
     clock: int = 0
+    finished: Tensor | None = None
 
     def __len__(self) -> int:
         return int(self.elapsed.shape[0])
@@ -125,11 +128,13 @@ class Dream:
             raise ValueError(f"a world of family {world.model.family!r} cannot decode: ask for observation='latent'")
         if halt_penalty is not None and halt_uncertainty is None:
             raise ValueError("halt_penalty needs halt_uncertainty, the quantile above which a row halts")
-        self._asks_uncertainty = uncertainty_penalty != 0 or halt_uncertainty is not None or truncate_uncertainty is not None
+        self._asks_uncertainty = (
+            uncertainty_penalty != 0 or halt_uncertainty is not None or truncate_uncertainty is not None
+        )
         if self._asks_uncertainty and not world.model.has_uncertainty:
             raise ValueError(
-                f"uncertainty_penalty, halt_uncertainty and truncate_uncertainty need a world that has uncertainty; one of "
-                f"family {world.model.family!r} has none"
+                "uncertainty_penalty, halt_uncertainty and truncate_uncertainty need a world that has uncertainty; "
+                f"one of family {world.model.family!r} has none"
             )
         self.world = world if device is None else world.to(resolve_device(device))
         self.observation_kind = observation
@@ -217,7 +222,9 @@ class Dream:
 
         def put(old: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
             fresh = _rows_of(fresh, chosen)
-            return fresh if whole else {key: old[key].index_copy(0, which, fresh[key].to(old[key].dtype)) for key in old}
+            return (
+                fresh if whole else {key: old[key].index_copy(0, which, fresh[key].to(old[key].dtype)) for key in old}
+            )
 
         return replace(
             state,
@@ -281,4 +288,3 @@ def _rows_of(tensors: dict[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
 def _check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
         raise ValueError(f"{name}={value!r} must be one of {', '.join(map(repr, choices))}")
-

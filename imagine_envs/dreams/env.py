@@ -25,7 +25,8 @@ class DreamEnv(gym.Env):
         world_model: Path of a saved world, a :class:`World`, or a :class:`Dream`.
         render_mode: "rgb_array", "human" (a window) or None.
         **options: Of :class:`Dream`: ``observation``, ``horizon``, ``temperature``, ``termination``,
-            ``uncertainty_penalty``, ``halt_uncertainty``, ``halt_penalty``, ``truncate_uncertainty``, ``starts``, ``device``.
+            ``uncertainty_penalty``, ``halt_uncertainty``, ``halt_penalty``, ``truncate_uncertainty``, ``starts``,
+            ``device``.
 
     Raises:
         ValueError: If an option makes no sense.
@@ -36,7 +37,10 @@ class DreamEnv(gym.Env):
         >>> observation, info = env.reset(seed=0)
     """
 
-    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array"], "render_fps": 30}
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
+        "render_modes": ["human", "rgb_array"],
+        "render_fps": 30,
+    }
 
     def __init__(
         self, world_model: str | Path | World | Dream, *, render_mode: str | None = None, **options: Any

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -49,10 +50,12 @@ class DreamVectorEnv(VectorEnv):
         world_model: Path of a saved world, a :class:`World`, or a :class:`Dream`.
         num_envs: Rows.
         max_episode_steps: Another name of ``horizon``, as ``gym.make_vec`` passes it.
-        autoreset_mode: SAME_STEP (what SB3 means by a VecEnv) or NEXT_STEP (what Gymnasium's observation wrappers want).
+        autoreset_mode: SAME_STEP (what SB3 means by a VecEnv) or NEXT_STEP (what Gymnasium's observation wrappers
+            want).
         render_mode: "rgb_array" or None.
         **options: Of :class:`Dream`: ``observation``, ``horizon``, ``temperature``, ``termination``,
-            ``uncertainty_penalty``, ``halt_uncertainty``, ``halt_penalty``, ``truncate_uncertainty``, ``starts``, ``device``.
+            ``uncertainty_penalty``, ``halt_uncertainty``, ``halt_penalty``, ``truncate_uncertainty``, ``starts``,
+            ``device``.
 
     Raises:
         ValueError: If ``num_envs`` is less than one, or an option makes no sense.
@@ -65,7 +68,7 @@ class DreamVectorEnv(VectorEnv):
         (1024, 4)
     """
 
-    metadata: dict[str, Any] = {
+    metadata: dict[str, Any] = {  # noqa: RUF012 (as Gymnasium declares it)
         "render_modes": ["rgb_array"],
         "render_fps": 30,
         "autoreset_mode": AutoresetMode.SAME_STEP,
@@ -83,8 +86,8 @@ class DreamVectorEnv(VectorEnv):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs} must be at least 1")
+        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
+            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r} must be 'rgb_array' or None; a window shows one DreamEnv")
         mode = AutoresetMode(autoreset_mode)
@@ -102,7 +105,6 @@ class DreamVectorEnv(VectorEnv):
         self.action_space = batch_space(self.single_action_space, self.num_envs)
         self._same_step = mode is AutoresetMode.SAME_STEP
         self._state: DreamState | None = None
-        self._finished: Tensor | None = None  # rows that restart in the next step (NEXT_STEP only)
         self._renderer: FrameRenderer | None = None
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
@@ -114,7 +116,6 @@ class DreamVectorEnv(VectorEnv):
         """
         super().reset(seed=seed)
         self._state = self.dream.reset(self.num_envs, seed=int(self.np_random.integers(2**62)))
-        self._finished = None
         return self._observation(self._state), {}
 
     @torch.no_grad()
@@ -123,26 +124,30 @@ class DreamVectorEnv(VectorEnv):
         before = self._started()
         action = as_action(actions, self.single_action_space, self.num_envs, self.dream.device)
         state, step = self.dream.step(before, action)
-        reward, terminated, truncated = step.reward, step.terminated, step.truncated
+        reward, terminated, truncated, uncertainty = step.reward, step.terminated, step.truncated, step.uncertainty
+        stepped = np.ones(self.num_envs, dtype=bool)
+        if before.finished is not None:  # these rows start anew instead
+            state = self.dream.restart(state, before.finished)
+            reward, terminated, truncated = (v.masked_fill(before.finished, 0) for v in (reward, terminated, truncated))
+            stepped = ~before.finished.cpu().numpy()
+            uncertainty = None if uncertainty is None else uncertainty.masked_fill(before.finished, 0)
         info: dict[str, Any] = {}
-        if self._finished is not None:
-            restarted = self._finished
-            state = self.dream.restart(state, restarted)
-            reward, terminated, truncated = (value.masked_fill(restarted, 0) for value in (reward, terminated, truncated))
-        if step.uncertainty is not None:
-            info["uncertainty"] = step.uncertainty.cpu().numpy()
-            info["_uncertainty"] = np.ones(self.num_envs, dtype=bool)
+        if uncertainty is not None:
+            info["uncertainty"], info["_uncertainty"] = uncertainty.cpu().numpy(), stepped
         terminations, truncations = terminated.cpu().numpy(), truncated.cpu().numpy()
         finished = terminations | truncations
-        self._finished = None
         if finished.any():
             rows = torch.from_numpy(finished).to(self.dream.device)
             if self._same_step:
+                # As in Gymnasium's own: the step's info of the rows that finished is in "final_info".
+                info["final_info"], info["_final_info"] = {}, finished.copy()
+                if uncertainty is not None:
+                    info["final_info"] = {"uncertainty": info["uncertainty"].copy(), "_uncertainty": finished.copy()}
+                    info["_uncertainty"] = ~finished
                 info["final_obs"], info["_final_obs"] = self._observation(state), finished
-                info["final_info"] = {}
                 state = self.dream.restart(state, rows)
             else:
-                self._finished = rows
+                state = replace(state, finished=rows)
         self._state = state
         return self._observation(state), reward.cpu().numpy(), terminations, truncations, info
 
@@ -169,7 +174,7 @@ class DreamVectorEnv(VectorEnv):
         """
         if len(state) != self.num_envs:
             raise ValueError(f"the snapshot holds {len(state)} rows, this environment {self.num_envs}")
-        self._state, self._finished = state, None
+        self._state = state
         return self._observation(state)
 
     def render(self) -> tuple[np.ndarray, ...] | None:
@@ -179,7 +184,9 @@ class DreamVectorEnv(VectorEnv):
         if self._renderer is None:
             self._renderer = renderer_of(self.dream.world)
         pictures = decoded(self.dream, self._started())
-        return tuple(self._renderer.render(map_observation(lambda a, i=i: a[i], pictures)) for i in range(self.num_envs))
+        return tuple(
+            self._renderer.render(map_observation(lambda a, i=i: a[i], pictures)) for i in range(self.num_envs)
+        )
 
     def close_extras(self, **kwargs: Any) -> None:
         """Closes the renderer."""
@@ -199,21 +206,34 @@ def as_action(actions: Any, space: spaces.Space[Any], batch_size: int, device: t
     """A batch of actions as a tensor, checked.
 
     Raises:
-        ValueError: If the shape is wrong, a Discrete action is out of range, or a Box action is not finite.
+        ValueError: If the shape is wrong, a discrete action is no integer or out of range, or a Box action is not
+            finite. Box actions beyond the bounds are passed on, as to any environment.
     """
     array = np.asarray(actions)
     shape = (batch_size, *(space.shape or ()))
     if array.shape != shape:
         raise ValueError(f"actions have shape {array.shape}; {shape} was expected for {batch_size} rows of {space}")
-    if isinstance(space, spaces.Discrete):
-        array = array.astype(np.int64, copy=False)
-        if array.min() < space.start or array.max() >= space.start + space.n:
-            raise ValueError(f"actions from {array.min()} to {array.max()} are not all in {space}")
-    else:
-        array = array.astype(np.float32, copy=False)
+    if isinstance(space, spaces.Box):
+        array = array.astype(np.float32)
         if not np.isfinite(array).all():
             raise ValueError("actions hold NaN or infinity")
+    else:
+        if array.dtype.kind not in "biu":
+            raise ValueError(f"actions are of type {array.dtype}; integers were expected for {space}")
+        array = array.astype(np.int64)
+        low, high = _range(space)
+        if (array < low).any() or (array > high).any():
+            raise ValueError(f"actions from {array.min()} to {array.max()} are not all in {space}")
     return torch.from_numpy(array).to(device)
+
+
+def _range(space: spaces.Space[Any]) -> tuple[Any, Any]:
+    """The smallest and the largest action of a space of integers."""
+    if isinstance(space, spaces.Discrete):
+        return space.start, space.start + space.n - 1
+    if isinstance(space, spaces.MultiDiscrete):
+        return space.start, space.start + space.nvec - 1
+    return 0, 1  # MultiBinary
 
 
 def decoded(dream: Dream, state: DreamState) -> Any:
@@ -235,6 +255,7 @@ def renderer_of(world: World) -> FrameRenderer:
 
 def valid_actions(masks: Tensor) -> np.ndarray:
     """Predicted mask probabilities as booleans; a row without any valid action gets its likeliest one."""
-    valid = masks > 0.5
-    valid[torch.arange(len(masks)), masks.argmax(1)] = True
+    likelihood = masks.float()  # real ones, which a dream starts with, are booleans
+    valid = likelihood > 0.5
+    valid[torch.arange(len(masks)), likelihood.argmax(1)] = True
     return valid.cpu().numpy()

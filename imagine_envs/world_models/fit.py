@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from imagine_envs.experience.batch import Batch
 from imagine_envs.experience.replay import Replay
 from imagine_envs.world_models.protocol import WorldModel
 from imagine_envs.world_models.world import World
@@ -34,7 +33,7 @@ class FitReport:
     Attributes:
         epochs: Passes over the training part.
         updates: Gradient steps.
-        errors: Held-out error of each member, of the weights that were kept.
+        errors: Held-out error of each member of the fitted model, of the weights that were kept.
         windows: Windows in the training part and in the held-out part.
         seconds: Wall time.
         history: One row for each validation: update, training loss, mean held-out error.
@@ -122,11 +121,19 @@ def fit_model(
     Raises:
         ValueError: If the spaces differ, there is too little data to split, or an argument makes no sense.
     """
-    _check(world_model, replay, holdout, max_epochs, batch_size, patience)
+    _check(
+        world_model,
+        replay,
+        holdout,
+        max_epochs=max_epochs,
+        batch_size=batch_size,
+        patience=patience,
+        validate_every=validate_every,
+    )
     began = time.perf_counter()
     world_model.prepare(replay)
     if not world_model.can_learn:
-        return FitReport(0, 0, (), (len(replay), 0), time.perf_counter() - began)
+        return FitReport(0, 0, (), (replay.num_transitions, 0), time.perf_counter() - began)
 
     length = world_model.sequence_length
     data = replay.transitions() if length == 2 else replay.sequences(length, stride=max(1, length // 2))
@@ -134,8 +141,8 @@ def fit_model(
     held_out = round(holdout * windows)
     if held_out < 1 or windows - held_out < 1:
         raise ValueError(
-            f"too little data to split: {windows} windows of {length} records leave {windows - held_out} for training and "
-            f"{held_out} held out (holdout={holdout}); at least one of each is needed"
+            f"too little data to split: {windows} windows of {length} records leave {windows - held_out} for training "
+            f"and {held_out} held out (holdout={holdout}); at least one of each is needed"
         )
     order = torch.from_numpy(np.random.default_rng(seed).permutation(windows))
     validation, training = data[order[:held_out]].to(world_model.device), data[order[held_out:]].to(world_model.device)
@@ -145,7 +152,7 @@ def fit_model(
     updates_per_epoch = -(-training.shape[0] // batch_size)
     epochs_per_validation = -(-validate_every // updates_per_epoch)
 
-    best = world_model.validate(validation)
+    best = lowest = world_model.validate(validation)
     kept = copy.deepcopy(world_model.state_dict())
     history: list[tuple[int, float, float]] = []
     updates = epoch = stale = 0
@@ -166,12 +173,11 @@ def fit_model(
             epoch += 1
             bar.update()
         errors = world_model.validate(validation)
-        improved = bool(((best - errors) > 0.01 * best.abs()).any())
-        if improved and errors.mean() < best.mean():
-            best, stale = errors, 0
-            kept = copy.deepcopy(world_model.state_dict())
-        else:
-            stale += 1
+        improved = lowest - errors > 0.01 * lowest.abs()
+        lowest = torch.where(improved, errors, lowest)
+        stale = 0 if improved.any() else stale + 1
+        if errors.mean() < best.mean():
+            best, kept = errors, copy.deepcopy(world_model.state_dict())
         history.append((updates, float(torch.stack(losses).mean()), float(errors.mean())))
         bar.set_postfix(loss=f"{history[-1][1]:.3g}", held_out=f"{history[-1][2]:.3g}")
         if logger is not None:
@@ -182,24 +188,27 @@ def fit_model(
     world_model.load_state_dict(kept)
     world_model.conclude(best)
     world_model.eval()
+    errors = world_model.validate(validation)  # anew: an ensemble has put its members in order
     report = FitReport(
-        epoch, updates, tuple(best.tolist()), (training.shape[0], held_out), time.perf_counter() - began, history
+        epoch, updates, tuple(errors.tolist()), (training.shape[0], held_out), time.perf_counter() - began, history
     )
     if logger is not None:
-        logger.record("world_model/holdout_error", float(best.mean()))
+        logger.record("world_model/holdout_error", float(errors.mean()))
         logger.record("world_model/updates", updates)
     return report
 
 
-def _check(model: WorldModel, replay: Replay, holdout: float, max_epochs: int, batch_size: int, patience: int) -> None:
+def _check(model: WorldModel, replay: Replay, holdout: float, **counts: int) -> None:
     for name in ("observation_space", "action_space"):
         ours, theirs = getattr(model, name), getattr(replay, name)
         if ours != theirs:
             raise ValueError(f"the world model's {name} is {ours}, the replay's is {theirs}; they must be equal")
     if not 0 < holdout < 1:
         raise ValueError(f"holdout={holdout} must lie between 0 and 1")
-    for name, value in (("max_epochs", max_epochs), ("batch_size", batch_size), ("patience", patience)):
+    for name, value in counts.items():
         if value < 1:
             raise ValueError(f"{name}={value} must be at least 1")
     if replay.num_transitions < 2:
-        raise ValueError(f"too little data to split: the replay holds {replay.num_transitions} transitions; collect more")
+        raise ValueError(
+            f"too little data to split: the replay holds {replay.num_transitions} transitions; collect more"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["Contexts", "World", "WorldSpec", "load", "save"]
 
 FORMAT_VERSION = 1
+_FORMAT = "imagine-rl world"
 _QUANTILES = 1001  # of the uncertainty on the training data, from 0 to 1
 _BURN_IN = 16  # records that a model with memory filters before a dream starts
 
@@ -111,7 +113,16 @@ class Contexts:
 
     @classmethod
     def from_replay(cls, replay: Replay, length: int, max_contexts: int, seed: int | None) -> Contexts:
-        """Contexts from every record that an episode goes on from; all resets are kept, others drawn at random."""
+        """Contexts from every record that an episode goes on from.
+
+        Up to half of them (but one at least) are resets, where there are so many; what is too much is left out at
+        random.
+
+        Raises:
+            ValueError: If ``max_contexts`` is less than one, or the replay holds no window of ``length`` to go on from.
+        """
+        if max_contexts < 1:
+            raise ValueError(f"starts={max_contexts} must be at least 1")
         windows = replay.sequences(length, stride=1)
         alive = ~(windows.terminated[:, -1] | windows.truncated[:, -1])
         rng = np.random.default_rng(seed)
@@ -120,7 +131,7 @@ class Contexts:
             rows = mask.nonzero().squeeze(1)
             return rows if len(rows) <= most else rows[torch.from_numpy(np.sort(rng.permutation(len(rows))[:most]))]
 
-        initial = choose(alive & windows.first[:, -1], max_contexts // 2)
+        initial = choose(alive & windows.first[:, -1], max(1, max_contexts // 2))
         rows = torch.cat([initial, choose(alive & ~windows.first[:, -1], max_contexts - len(initial))])
         if len(rows) == 0:
             raise ValueError(f"the replay of {len(replay)} records holds no window of {length} to start a dream from")
@@ -142,7 +153,24 @@ class Contexts:
         """The contexts that :meth:`tensors` named."""
         parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("observation.")}
         columns = {key.partition(".")[2]: value for key, value in tensors.items() if key.startswith("column.")}
-        return cls(parts[""] if "" in parts else parts, tensors["action"], tensors["first"], columns)
+        return cls(parts.get("", parts), tensors["action"], tensors["first"], columns)
+
+    def mismatch(self, observation_space: spaces.Space[Any], action_space: spaces.Space[Any]) -> str | None:
+        """What keeps these from being contexts of the spaces, None if nothing does."""
+        pairs: list[tuple[str, Any, spaces.Space[Any]]] = [("action", self.action, action_space)]
+        if isinstance(observation_space, spaces.Dict):
+            found_parts = self.observation if isinstance(self.observation, dict) else {}
+            if sorted(found_parts) != sorted(observation_space.spaces):
+                return f"observations have the keys {sorted(found_parts)}, not {sorted(observation_space.spaces)}"
+            pairs += [(key, found_parts[key], space) for key, space in observation_space.spaces.items()]
+        else:
+            pairs += [("observation", self.observation, observation_space)]
+        for name, value, space in pairs:
+            expected = (*self.first.shape, *(space.shape or ()))
+            if not isinstance(value, Tensor) or tuple(value.shape) != expected:
+                found = tuple(value.shape) if isinstance(value, Tensor) else f"a dict of {sorted(value)}"
+                return f"{name} is {found}, {expected} was expected"
+        return None
 
     def to(self, device: torch.device | str) -> Contexts:
         """The same contexts on ``device``."""
@@ -243,11 +271,12 @@ class World:
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the model's tensors: two worlds with the same digest dream the same."""
+        """SHA-256 of the model, its family, hyper-parameters and tensors: the same digest predicts the same."""
         if self._digest is None:
-            digest = hashlib.sha256()
+            description = json.dumps([self.model.family, self.model.hyperparameters()], sort_keys=True)
+            digest = hashlib.sha256(description.encode())
             for name, tensor in sorted(self.model.state_dict().items()):
-                digest.update(name.encode())
+                digest.update(f"{name} {tensor.dtype} {list(tensor.shape)}".encode())
                 digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
             self._digest = digest.hexdigest()
         return self._digest
@@ -306,8 +335,10 @@ class World:
         """
         path = Path(path)
         recover_directory(path)
-        if overwrite and path.exists() and any(path.iterdir()) and not (path / "config.json").is_file():
-            raise StorageError(f"{path} is not a world (it has no config.json), so it will not be overwritten")
+        if overwrite and path.is_dir() and any(path.iterdir()) and not _is_world(path):
+            raise StorageError(
+                f"{path} is not a world (a config.json that says so was expected), so it will not be overwritten"
+            )
         with atomic_directory(path, overwrite=overwrite) as directory:
             starts = self.contexts.tensors()
             if self.uncertainty_quantiles is not None:
@@ -319,7 +350,7 @@ class World:
             save_json(
                 directory / "config.json",
                 {
-                    "format": "imagine-rl world",
+                    "format": _FORMAT,
                     "version": FORMAT_VERSION,
                     "family": self.model.family,
                     "hyperparameters": self.model.hyperparameters(),
@@ -345,31 +376,38 @@ class World:
         if not path.is_dir():
             raise StorageError(f"{path}: no world is there (a directory with config.json was expected)")
         config = load_json(path / "config.json")
-        if config.get("format") != "imagine-rl world":
+        if config.get("format") != _FORMAT:
             raise StorageError(f"{path / 'config.json'} does not describe a world")
         if config.get("version") != FORMAT_VERSION:
             raise StorageError(
-                f"{path / 'config.json'} has format version {config.get('version')!r}; this release reads {FORMAT_VERSION}"
+                f"{path / 'config.json'} has format version {config.get('version')!r}; "
+                f"this release reads {FORMAT_VERSION}"
             )
         try:
             spec = WorldSpec.from_json(config["spec"])
             cls_model = family_class(config["family"])
             model = cls_model(spec.observation_space, spec.action_space, **config["hyperparameters"])
             digests = dict(config["sha256"])
-            names = [digests["model.safetensors"], digests["starts.safetensors"]]
-        except (KeyError, TypeError, ValueError) as error:
-            raise StorageError(f"{path / 'config.json'} does not describe a world that can be built: {error}") from error
+            names = [str(digests["model.safetensors"]), str(digests["starts.safetensors"])]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise StorageError(
+                f"{path / 'config.json'} does not describe a world that can be built: {error}"
+            ) from error
         weights = load_tensors(path / "model.safetensors", names[0])
         starts = load_tensors(path / "starts.safetensors", names[1])
         try:
             model.load_state_dict(weights)
         except RuntimeError as error:
-            raise StorageError(f"{path / 'model.safetensors'} does not fit the model of config.json: {error}") from error
+            raise StorageError(
+                f"{path / 'model.safetensors'} does not fit the model of config.json: {error}"
+            ) from error
         quantiles = starts.pop("uncertainty_quantiles", None)
         try:
             contexts = Contexts.from_tensors(starts)
         except KeyError as error:
             raise StorageError(f"{path / 'starts.safetensors'} lacks {error}") from error
+        if mismatch := contexts.mismatch(spec.observation_space, spec.action_space):
+            raise StorageError(f"{path / 'starts.safetensors'} does not fit the spaces of config.json: {mismatch}")
         return cls(model.to(resolve_device(device)), contexts, spec, quantiles)
 
     def card(self) -> str:
@@ -387,12 +425,23 @@ class World:
             *(f"- {key}: {value}" for key, value in spec.data.items()),
             "",
             "## Fidelity",
-            *([f"- {key}: {value}" for key, value in spec.fidelity.items()] if spec.fidelity else ["- not measured yet"]),
+            *(
+                [f"- {key}: {value}" for key, value in spec.fidelity.items()]
+                if spec.fidelity
+                else ["- not measured yet"]
+            ),
             "",
             "Dream it: `gym.make('Imagine/Dream-v0', world_model='<this directory>')` after `import imagine_envs`.",
             "",
         ]
         return "\n".join(lines)
+
+
+def _is_world(path: Path) -> bool:
+    try:
+        return load_json(path / "config.json").get("format") == _FORMAT
+    except StorageError:
+        return False
 
 
 def resolve_device(device: torch.device | str) -> torch.device:
@@ -419,7 +468,9 @@ def _uncertainty_quantiles(model: WorldModel, transitions: Batch) -> Tensor:
     for rows in torch.arange(transitions.shape[0]).split(1024):
         batch = transitions[rows].to(model.device)
         previous = map_observation(lambda tensor: tensor[:, 0], batch.observation)
-        state = model.observe(model.initial(len(rows)), batch.action[:, 0], previous, torch.ones_like(batch.first[:, 0]))
+        state = model.observe(
+            model.initial(len(rows)), batch.action[:, 0], previous, torch.ones_like(batch.first[:, 0])
+        )
         prediction = model.imagine(state, batch.action[:, 1], uncertainty=True, generator=generator)[1]
         assert prediction.uncertainty is not None
         parts.append(prediction.uncertainty)

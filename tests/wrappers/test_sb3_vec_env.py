@@ -330,6 +330,7 @@ def test_types_are_those_of_sb3_whatever_the_batch_returns() -> None:
         def step(self, actions: np.ndarray) -> Any:
             observations, rewards, terminated, truncated, infos = super().step(actions)
             infos = {key: torch.as_tensor(value) for key, value in infos.items()}
+            infos["final_obs"] = infos["final_obs"].to(torch.float64)
             return (
                 torch.as_tensor(observations, dtype=torch.float64),
                 torch.as_tensor(rewards),
@@ -381,6 +382,7 @@ def test_dict_observations_of_a_native_batch() -> None:
 def test_infos_are_spread_by_their_masks() -> None:
     columns: dict[str, Any] = {
         "speed": np.array([0.5, 1.5, 2.5], np.float32),
+        "cell": np.arange(3)[:, None],
         "path": np.arange(6).reshape(3, 2),
         "_path": np.array([True, False, True]),
         "never": np.zeros(3),
@@ -396,17 +398,32 @@ def test_infos_are_spread_by_their_masks() -> None:
     assert_same(
         rows,
         [
-            {"speed": 0.5, "path": np.array([0, 1]), "shared": {"fps": 30}, "inner": {"x": 7}, "image": image},
-            {"speed": 1.5, "shared": {"fps": 30, "names": "b"}, "image": image},
-            {"speed": 2.5, "path": np.array([4, 5]), "shared": {"fps": 30, "names": "c"}, "inner": {}, "image": image},
+            {
+                "speed": 0.5,
+                "cell": np.array([0]),
+                "path": np.array([0, 1]),
+                "shared": {"fps": 30},
+                "inner": {"x": 7},
+                "image": image,
+            },
+            {"speed": 1.5, "cell": np.array([1]), "shared": {"fps": 30, "names": "b"}, "image": image},
+            {
+                "speed": 2.5,
+                "cell": np.array([2]),
+                "path": np.array([4, 5]),
+                "shared": {"fps": 30, "names": "c"},
+                "inner": {},
+                "image": image,
+            },
         ],
     )
     assert type(rows[0]["speed"]) is float
     chosen: list[dict[str, Any]] = [{}]
     spread_infos(columns, chosen, 3, np.array([2]))
     assert_same(chosen, rows[2:])
-    columns["path"][:] = -1
+    columns["path"][:] = columns["cell"][:] = -1
     assert rows[2]["path"].tolist() == [4, 5]
+    assert rows[2]["cell"].tolist() == [2]
 
 
 def test_statistics_of_gymnasium_reach_the_info_of_the_step() -> None:

@@ -229,7 +229,13 @@ class _Rollout:
 
     def _actions(self) -> np.ndarray:
         if isinstance(self.action_space, spaces.Discrete) and self.env.has_attr("action_masks"):
-            masks = self.env.env_method("action_masks")
+            try:
+                masks = self.env.env_method("action_masks")
+            except AttributeError as error:
+                raise AssertionError(
+                    "has_attr('action_masks') is true, but env_method('action_masks') raised AttributeError; SB3's "
+                    f"rule is that a method exists where it can be called, and MaskablePPO relies on it ({error})"
+                ) from error
             samples = [self.action_space.sample(mask=np.asarray(mask, dtype=np.int8)) for mask in masks]
         else:
             samples = [self.action_space.sample() for _ in range(self.num_envs)]

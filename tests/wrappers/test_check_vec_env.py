@@ -519,6 +519,12 @@ class HasNoAttr(Sound):
         return False
 
 
+@defect(r"has_attr\('action_masks'\) is true, but env_method\('action_masks'\) raised AttributeError")
+class PromisesMasks(Sound):
+    def has_attr(self, attr_name: str) -> bool:
+        return attr_name == "action_masks" or super().has_attr(attr_name)
+
+
 @defect("the VecEnv has no attribute 'render_mode'")
 class NoRenderMode(Sound):
     def __init__(self) -> None:

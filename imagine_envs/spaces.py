@@ -71,7 +71,7 @@ def space_from_json(data: dict[str, Any]) -> spaces.Space[Any]:
                 return spaces.MultiBinary(data["n"])
             case "Dict":
                 return spaces.Dict({key: space_from_json(value) for key, value in data["spaces"].items()})
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, AssertionError) as error:
         raise ValueError(f"not the description of a space: {data!r} ({error!r})") from error
     raise ValueError(f"not the description of a space: {data!r}")
 

@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import importlib
+
+import gymnasium as gym
+import pytest
+
+from imagine_envs.registration import ENVIRONMENTS, register_environments
+
+
+def test_the_table_of_ids() -> None:
+    assert "Imagine/Dream-v0" in ENVIRONMENTS
+    registered = {env_id for env_id in gym.registry if env_id.startswith("Imagine/")}
+    assert registered == set(ENVIRONMENTS)
+
+
+@pytest.mark.parametrize("env_id", ENVIRONMENTS)
+def test_entry_points_are_strings_that_name_classes(env_id: str) -> None:
+    bases = {"entry_point": gym.Env, "vector_entry_point": gym.vector.VectorEnv}
+    for kind, target in ENVIRONMENTS[env_id].items():
+        module, name = target.split(":")
+        assert issubclass(getattr(importlib.import_module(module), name), bases[kind])
+        assert getattr(gym.spec(env_id), kind) == target
+
+
+def test_registering_again_changes_nothing_and_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:
+    before = dict(gym.registry)
+    register_environments()
+    gym.register_envs(importlib.import_module("imagine_envs"))
+    assert gym.registry == before
+    assert not recwarn
+
+
+def test_the_module_prefix_of_an_id_imports_the_package(cartpole_path: str) -> None:
+    env = gym.make("imagine_envs:Imagine/Dream-v0", world_model=cartpole_path)
+    assert env.spec is not None
+    assert env.spec.id == "Imagine/Dream-v0"
+
+
+def test_an_unknown_id_of_the_namespace_is_gymnasiums_own_error() -> None:
+    with pytest.raises(gym.error.NameNotFound, match="Drem"):
+        gym.make("Imagine/Drem-v0")

@@ -183,6 +183,9 @@ class Dream:
     def step(self, state: DreamState, action: Tensor) -> tuple[DreamState, Step]:
         """Dreams one step of every row; nobody is restarted here.
 
+        It is differentiable where the model is, so a rollout without gradients belongs under ``torch.no_grad()``: the
+        state would keep the graph of every step before it.
+
         Args:
             state: Where the dream is.
             action: int64 ``[B]`` or float32 ``[B, A]``, in the environment's numbering and units.

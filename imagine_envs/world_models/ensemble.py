@@ -27,8 +27,8 @@ __all__ = ["Ensemble"]
 # P(count <= k) of a Poisson(1) variable for k = 0, 1, …: online bagging's bootstrap (Oza & Russell, 2001).
 _POISSON_1 = tuple(math.exp(-1) * sum(1 / math.factorial(i) for i in range(k + 1)) for k in range(6))
 
-# Of the weights of the arrival networks, in units of their inputs' spread. Measured on CartPole: any value from 0.1 to 1
-# keeps the held-out cross-entropy of the mixture within a tenth of its best after 300 to 2,000 gradient steps.
+# Of the weights of the arrival networks, in units of their inputs' spread. Measured on CartPole: any value from 0.1 to
+# 1 keeps the held-out cross-entropy of the mixture within a tenth of its best after 300 to 2,000 gradient steps.
 _PRIOR_PRECISION = 0.3
 
 
@@ -36,18 +36,18 @@ class Ensemble(WorldModel):
     """Bootstrapped probabilistic MLPs for flat Box observations and Discrete or Box actions.
 
     Each member maps (observation, action) to a diagonal Gaussian over (Δobservation, reward), and the observation that
-    was arrived at to the probability that the episode ended there (and to the valid actions, where asked for). In a dream
-    every row is computed by one randomly chosen elite member (trajectory sampling, TS1): the rows are dealt out to the
-    elites in equal shares, so that a layer is one batched matrix product and no member is computed in vain. Every member
-    is computed only when the uncertainty is asked for.
+    was arrived at to the probability that the episode ended there (and to the valid actions, where asked for). In a
+    dream every row is computed by one randomly chosen elite member (trajectory sampling, TS1): the rows are dealt out
+    to the elites in equal shares, so that a layer is one batched matrix product and no member is computed in vain.
+    Every member is computed only when the uncertainty is asked for.
 
     The uncertainty is the members' disagreement: the root mean square, over the predicted quantities in units of
     their spread in the data, of the standard deviation of the members' means.
 
     Shapes: M members, E elites, B rows, D observation entries.
 
-    Source: Chua et al., "Deep reinforcement learning in a handful of trials" (PETS, 2018), sections 3–4 and appendix A.1;
-    Janner et al., "When to trust your model" (MBPO, 2019), appendix: 7 members, 5 elites, 4 × 200 swish units.
+    Source: Chua et al., "Deep reinforcement learning in a handful of trials" (PETS, 2018), sections 3–4 and appendix
+    A.1; Janner et al., "When to trust your model" (MBPO, 2019), appendix: 7 members, 5 elites, 4 × 200 swish units.
 
     Args:
         observation_space: Flat ``Box``.
@@ -127,12 +127,16 @@ class Ensemble(WorldModel):
         self.register_buffer("target_std", torch.ones(self._targets))
         self.register_buffer("terminates", torch.zeros(()))
         self.register_buffer("count", torch.ones(()))
+        # Which resampling of the data each member sees; it moves with the member when they are sorted (`conclude`).
+        self.register_buffer("resampling", torch.arange(1.0, members + 1))
         low, high = torch.as_tensor(observation_space.low), torch.as_tensor(observation_space.high)
         self.register_buffer("_low", low.float(), persistent=False)
         self.register_buffer("_high", high.float(), persistent=False)
         self._note_termination()
         self.register_load_state_dict_post_hook(self._note_termination)
         self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        for name, value in zip(("scale", "shift", "bounded"), _action_scaling(action_space), strict=True):
+            self.register_buffer(f"_action_{name}", value, persistent=False)
 
     input_mean: Tensor
     input_scale: Tensor
@@ -140,8 +144,12 @@ class Ensemble(WorldModel):
     target_std: Tensor
     terminates: Tensor
     count: Tensor
+    resampling: Tensor
     _low: Tensor
     _high: Tensor
+    _action_scale: Tensor
+    _action_shift: Tensor
+    _action_bounded: Tensor
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -234,8 +242,9 @@ class Ensemble(WorldModel):
             setattr(single.get_submodule(holder), attribute, view)
         for name, buffer in self.named_buffers():
             setattr(single, name, buffer)
+        single.resampling = self.resampling[index : index + 1]
         single._may_terminate = self._may_terminate
-        return single
+        return single.train(self.training)
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -254,20 +263,22 @@ class Ensemble(WorldModel):
             raise ValueError("action_mask=True needs a replay with an action_mask column; this one has none")
         inputs, targets = self._raw_inputs(_flat(data.observation)[:, 0], data.action[:, 1]), self._raw_targets(data)
         mean, std = inputs.mean(0), inputs.std(0, correction=0)
-        mean[-self._action_width :], std[-self._action_width :] = 0, 1  # actions are scaled by their space
+        mean[-self._action_width :].masked_fill_(self._action_bounded, 0)  # those are scaled by their space
+        std[-self._action_width :].masked_fill_(self._action_bounded, 1)
         self.input_mean.copy_(mean)
         self.input_scale.copy_(torch.where(std > 1e-6, 1 / std.clamp_min(1e-12), 1.0))
-        self.target_mean.copy_(targets.mean(0))
         # What is constant in the data is predicted exactly: its spread is zero.
         spread = targets.std(0, correction=0)
-        self.target_std.copy_(torch.where(spread > 1e-6 * targets.abs().amax(0).clamp_min(1e-6), spread, 0.0))
+        constant = spread <= 1e-6 * targets.abs().amax(0).clamp_min(1e-6)
+        self.target_mean.copy_(torch.where(constant, targets[0], targets.mean(0)))
+        self.target_std.copy_(spread.masked_fill(constant, 0))
         self.count.fill_(float(len(targets)))
         self.terminates.fill_(float(data.terminated[:, 1].any()))
         self._note_termination()
         if not self._may_terminate:
             warnings.warn(
-                f"none of the {len(data.terminated)} transitions terminates: this world will never terminate an episode "
-                "(only its horizon will end one)",
+                f"none of the {len(data.terminated)} transitions terminates: this world will never terminate an "
+                "episode (only its horizon will end one)",
                 stacklevel=2,
             )
 
@@ -325,8 +336,8 @@ class Ensemble(WorldModel):
     def conclude(self, errors: Tensor) -> None:
         """Sorts the members by held-out error, so that the elites are the first ones."""
         order = errors.argsort()
-        for parameter in self.parameters():
-            parameter.copy_(parameter[order])
+        for tensor in (*self.parameters(), self.resampling):
+            tensor.copy_(tensor[order])
 
     # --- storage ----------------------------------------------------------------------------------------------------
 
@@ -351,13 +362,7 @@ class Ensemble(WorldModel):
             # The zero action of a reset record may lie below a Discrete space's start; it carries no loss.
             encoded = F.one_hot((action - self._first_action).clamp_min(0), self._action_width).to(torch.float32)
         else:
-            assert isinstance(self.action_space, spaces.Box)
-            encoded = action.to(torch.float32)
-            if self.action_space.is_bounded():
-                low, high = (
-                    torch.as_tensor(b, device=action.device) for b in (self.action_space.low, self.action_space.high)
-                )
-                encoded = 2 * (encoded - low) / (high - low) - 1
+            encoded = torch.addcmul(self._action_shift, action.to(torch.float32), self._action_scale)
         return torch.cat([observation, encoded], 1)
 
     def _inputs(self, raw: Tensor) -> Tensor:
@@ -381,7 +386,7 @@ class Ensemble(WorldModel):
         target = torch.addcmul(self.target_mean, target, self.target_std)
         next_observation = raw[..., : self._targets - 1] + target[..., :-1]
         parts = [next_observation, target[..., -1:]]
-        if self._may_terminate or self.action_mask:
+        if (self._may_terminate and self._termination_fn is None) or self.action_mask:
             parts.append(self.arrival(self._arrived(next_observation), start, stop))
         return torch.cat(parts, -1)
 
@@ -417,7 +422,11 @@ class Ensemble(WorldModel):
         return Prediction(reward, terminated, uncertainty, extras)
 
     def _predicted(self, transitions: Batch) -> tuple[Tensor, Tensor, Tensor]:
-        """All members on pairs ``[N, 2, …]``: mean and log σ² ``[M, N, D + 1]``, target ``[N, D + 1]``, in units of the spread."""
+        """All members on pairs ``[N, 2, …]``, in units of the spread.
+
+        Returns:
+            Mean and log σ² ``[M, N, D + 1]``, target ``[N, D + 1]``.
+        """
         inputs = self._inputs(self._raw_inputs(_flat(transitions.observation)[:, 0], transitions.action[:, 1]))
         mean, log_variance = self.dynamics(inputs.expand(self.members, -1, -1)).split(self._targets, -1)
         varying = self.target_std > 0
@@ -434,12 +443,29 @@ class Ensemble(WorldModel):
         A function of the record's number alone, so that a member keeps its resampling while the data grows, whatever
         the order of the batches.
         """
-        member = torch.arange(1, self.members + 1, device=index.device)[:, None]
+        member = self.resampling.to(torch.int64)[:, None]
         bits = (index[None] + 1) * 0x5851F42D4C957F2D + member * 0x14057B7EF767814F
         for shift in (29, 32):  # a finaliser in the style of MurmurHash3; products wrap around
             bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * 0x369DEA0F31A53F85
         uniform = ((bits >> 11) & ((1 << 53) - 1)).double() / (1 << 53)
         return sum((uniform > threshold).float() for threshold in _POISSON_1)  # type: ignore[return-value]
+
+
+def _action_scaling(space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Scale and shift that bring encoded actions to [−1, 1], and whether their bounds say so: ``[A]`` each.
+
+    One-hot actions need no scale. Entries without bounds (or with equal ones) are left to the statistics of the data.
+    """
+    if not isinstance(space, spaces.Box):
+        assert isinstance(space, spaces.Discrete)
+        count = int(space.n)
+        return torch.ones(count), torch.zeros(count), torch.ones(count, dtype=torch.bool)
+    low, high = (torch.as_tensor(bound).double() for bound in (space.low, space.high))
+    width = high - low
+    bounded = (width > 0) & (width < torch.finfo(torch.float32).max)
+    scale = torch.where(bounded, 2 / width, 1.0)
+    shift = torch.where(bounded, -1 - low * scale, 0.0)
+    return scale.float(), shift.float(), bounded
 
 
 def _flat(observation: Observation) -> Tensor:

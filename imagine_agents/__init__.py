@@ -1,1 +1,5 @@
-"""."""
+"""Imagination agents: Stable-Baselines3 algorithms that learn and use a world model."""
+
+from imagine_agents.imagination_trainer import ImaginationTrainer
+
+__all__ = ["ImaginationTrainer"]

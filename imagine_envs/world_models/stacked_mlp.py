@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -21,7 +22,7 @@ class StackedMLP(nn.Module):
 
     def __init__(self, members: int, sizes: Sequence[int]) -> None:
         super().__init__()
-        shapes = list(zip(sizes, sizes[1:], strict=False))
+        shapes = list(itertools.pairwise(sizes))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(members, i, o)) for i, o in shapes)
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(members, 1, o)) for _, o in shapes)
         self.reset_parameters()

@@ -288,6 +288,14 @@ class World:
         self.starts = {key: value.to(device) for key, value in self.starts.items()}
         return self
 
+    def member(self, index: int) -> World:
+        """The world of one member of its ensemble alone, with the same starts.
+
+        Raises:
+            ValueError: If the model is no ensemble, or has no such member.
+        """
+        return World(self.model.member(index), self.contexts, self.spec)
+
     def with_fidelity(self, fidelity: dict[str, Any]) -> World:
         """The same world with the summary of a fidelity report in its spec."""
         world = World.__new__(World)

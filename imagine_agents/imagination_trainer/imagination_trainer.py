@@ -1,0 +1,477 @@
+"""Any stock algorithm, trained in dreams of a world that is learned along the way."""
+
+from __future__ import annotations
+
+import pathlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import numpy as np
+import torch as th
+from gymnasium import spaces
+from stable_baselines3 import PPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
+from stable_baselines3.common.utils import safe_mean
+from stable_baselines3.common.vec_env import VecMonitor
+from typing_extensions import Self
+
+from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
+from imagine_agents.common.prefix_logger import PrefixLogger
+from imagine_agents.imagination_trainer.progress import DreamProgress
+from imagine_agents.imagination_trainer.validation import MemberValidation
+from imagine_envs.dreams import Dream, DreamVectorEnv
+from imagine_envs.experience import Collector, Replay
+from imagine_envs.world_models import World, WorldModel, fit, make_model
+from imagine_envs.world_models.families import family_class
+from imagine_envs.world_models.world import Contexts, WorldSpec
+from wrappers import SB3VecEnv
+
+__all__ = ["ImaginationTrainer"]
+
+
+class ImaginationTrainer(BaseAlgorithm):
+    """Learns a world from few real steps and trains a stock SB3 algorithm in its dreams.
+
+    It alternates: collect real steps (at first at random, then with the agent) → refit the world on all of them →
+    train the agent purely in the dream → evaluate. ``total_timesteps`` and ``num_timesteps`` count *real* steps; what
+    the inner algorithm logs appears under ``imagine/``, the fit under ``world_model/``.
+
+    Source: the loop is that of model-based policy optimisation in its plain form (Kurutach et al., ME-TRPO, ICLR 2018,
+    algorithm 1), with any model of this suite and any algorithm of SB3 and sb3-contrib.
+
+    Args:
+        policy: The inner algorithm's policy ("MlpPolicy", …).
+        env: The real environment, or its id. Not VecNormalize: worlds normalise for themselves.
+        algorithm: Class or name of the stock algorithm.
+        algorithm_kwargs: Its constructor's arguments, on top of settings that suit batched dreams
+            (:mod:`imagine_agents.common.dream_defaults`).
+        world_model: Name of a family, or a model for the spaces of ``env``.
+        world_model_kwargs: Constructor arguments of the family.
+        fit_kwargs: Arguments of :func:`imagine_envs.world_models.fit`.
+        dream_kwargs: Options of :class:`~imagine_envs.dreams.Dream`: ``horizon``, ``uncertainty_penalty`` (MOPO),
+            ``halt_uncertainty`` (MOReL), … .
+        num_dreams: Dreams side by side; None is 1,024 for on-policy and 64 for off-policy algorithms.
+        learning_starts: Real steps at random before the first fit.
+        train_freq: Real steps between two fits.
+        dream_timesteps: Imagined steps of training after each fit.
+        final_dream_timesteps: Imagined steps after the last fit; None is ``dream_timesteps``.
+        refit: "warm" goes on from the last weights, "fresh" learns every world from scratch.
+        stop_rule: ME-TRPO's: stop training in a dream when fewer than this fraction of the members report improvement
+            (0.7 in the paper); None trains for all of ``dream_timesteps``.
+        stop_rule_freq: Imagined steps between two looks of the stop rule.
+        exploration_bonus: Rewards uncertainty in dreams by this factor, decayed linearly to 0 at the last real step, so
+            that the agent collects where the members disagree and the final policy is not biased.
+        action_noise: Noise on the actions of real steps, for algorithms whose policy is deterministic.
+        eval_env: Where to evaluate after each training in a dream; its steps are not counted, and nothing is selected.
+        n_eval_episodes: Episodes of an evaluation.
+        learning_rate: Of the inner algorithm; None is its own default.
+        policy_kwargs: Of the inner policy.
+        stats_window_size: Real episodes in ``rollout/ep_rew_mean``.
+        tensorboard_log: Folder of the TensorBoard log.
+        verbose: 0 is silent, 1 prints the log table.
+        seed: Seeds everything.
+        device: Where the policy and the world live.
+
+    Raises:
+        ValueError: If an argument makes no sense; the message names it.
+
+    Example:
+        >>> from imagine_agents import ImaginationTrainer
+        >>> from stable_baselines3 import PPO
+        >>> model = ImaginationTrainer("MlpPolicy", "CartPole-v1", algorithm=PPO).learn(total_timesteps=300)
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}
+
+    def __init__(
+        self,
+        policy: str | type[BasePolicy],
+        env: GymEnv | str | None,
+        *,
+        algorithm: type[BaseAlgorithm] | str = PPO,
+        algorithm_kwargs: dict[str, Any] | None = None,
+        world_model: str | WorldModel = "ensemble",
+        world_model_kwargs: dict[str, Any] | None = None,
+        fit_kwargs: dict[str, Any] | None = None,
+        dream_kwargs: dict[str, Any] | None = None,
+        num_dreams: int | None = None,
+        learning_starts: int = 100,
+        train_freq: int = 100,
+        dream_timesteps: int = 200_000,
+        final_dream_timesteps: int | None = None,
+        refit: str = "warm",
+        stop_rule: float | None = None,
+        stop_rule_freq: int = 50_000,
+        exploration_bonus: float = 0.0,
+        action_noise: ActionNoise | None = None,
+        eval_env: GymEnv | None = None,
+        n_eval_episodes: int = 10,
+        learning_rate: float | Callable[[float], float] | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: th.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        self.algorithm = algorithm_class(algorithm)
+        # "MlpPolicy" means what it means to the inner algorithm.
+        self.policy_aliases = self.algorithm.policy_aliases  # type: ignore[misc]
+        super().__init__(
+            policy,
+            env,
+            learning_rate=0.0,
+            policy_kwargs=policy_kwargs,
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+        )
+        for name, value in (
+            ("learning_starts", learning_starts),
+            ("train_freq", train_freq),
+            ("dream_timesteps", dream_timesteps),
+            ("n_eval_episodes", n_eval_episodes),
+            ("stop_rule_freq", stop_rule_freq),
+        ):
+            if value < 1:
+                raise ValueError(f"{name}={value} must be at least 1")
+        if num_dreams is not None and num_dreams < 1:
+            raise ValueError(f"num_dreams={num_dreams} must be at least 1")
+        if refit not in ("warm", "fresh"):
+            raise ValueError(f"refit={refit!r} must be 'warm' or 'fresh'")
+        if stop_rule is not None and not 0 < stop_rule <= 1:
+            raise ValueError(f"stop_rule={stop_rule} must be a fraction of the members in (0, 1]")
+        self.algorithm_kwargs = {**dream_defaults(self.algorithm), **(algorithm_kwargs or {})}
+        if learning_rate is not None:
+            self.algorithm_kwargs["learning_rate"] = learning_rate
+        if isinstance(world_model, WorldModel):
+            self.family = world_model.family
+            self.world_model_kwargs = {**world_model.hyperparameters(), **(world_model_kwargs or {})}
+        else:
+            self.family = family_class(world_model).family
+            self.world_model_kwargs = dict(world_model_kwargs or {})
+        self._given_model = world_model if isinstance(world_model, WorldModel) else None
+        self.fit_kwargs = dict(fit_kwargs or {})
+        self.dream_kwargs = dict(dream_kwargs or {})
+        self.num_dreams = num_dreams or dreams_of(self.algorithm)
+        self.learning_starts = learning_starts
+        self.train_freq = train_freq
+        self.dream_timesteps = dream_timesteps
+        self.final_dream_timesteps = final_dream_timesteps or dream_timesteps
+        self.refit = refit
+        self.stop_rule = stop_rule
+        self.stop_rule_freq = stop_rule_freq
+        self.exploration_bonus = exploration_bonus
+        self.action_noise = action_noise
+        self.eval_env = eval_env
+        self.n_eval_episodes = n_eval_episodes
+        self.dream_steps = 0
+        self.fitted_timesteps = 0
+        self.world_data: dict[str, Any] | None = None
+        self._world: World | None = None
+        self._collector: Collector | None = None
+        if _init_setup_model:
+            self._setup_model()
+
+    # --- what SB3 asks of an algorithm ------------------------------------------------------------------------------
+
+    def _setup_model(self) -> None:
+        self._setup_lr_schedule()
+        self.set_random_seed(self.seed)
+        self._collector = self._new_collector()
+        replay = self._collector.replay if self._collector else Replay(self.observation_space, self.action_space)
+        self.world_model = self._given_model or make_model(self.family, replay, **self.world_model_kwargs)
+        for name in ("observation_space", "action_space"):
+            if getattr(self.world_model, name) != getattr(self, name):
+                raise ValueError(
+                    f"the world model's {name} is {getattr(self.world_model, name)}; the environment's is {getattr(self, name)}"
+                )
+        self.world_model_kwargs = self.world_model.hyperparameters()
+        self.world_model.to(self.device)
+        self.latent = (
+            self.dream_kwargs.get("observation", "decoded" if self.world_model.can_decode else "latent") == "latent"
+        )
+        self.agent = self._new_agent()
+        self.policy = self.agent.policy
+
+    def _new_collector(self) -> Collector | None:
+        if self.env is None:
+            return None
+        if self._vec_normalize_env is not None:
+            raise ValueError("env is wrapped in VecNormalize; give the bare environment: a world normalises for itself")
+        previous = self._collector.replay if self._collector else None
+        return Collector(self.env, previous, seed=self.seed)
+
+    def _new_agent(self) -> BaseAlgorithm:
+        """The stock algorithm with the dream's spaces, before there is a dream (as ``BaseAlgorithm.load`` makes one)."""
+        agent = self.algorithm(  # type: ignore[call-arg]
+            self.policy_class,
+            env=None,
+            policy_kwargs=dict(self.policy_kwargs) or None,
+            seed=self.seed,
+            device=self.device,
+            _init_setup_model=False,
+            **self.algorithm_kwargs,
+        )
+        agent.observation_space = self.observation_space
+        if self.latent:
+            width = int(self.world_model.features(self.world_model.initial(1)).shape[1])
+            agent.observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        agent.action_space, agent.n_envs = self.action_space, self.num_dreams
+        agent._setup_model()
+        return agent
+
+    @property
+    def replay_buffer(self) -> Replay | None:
+        """The real experience; SB3's ``CheckpointCallback(save_replay_buffer=True)`` looks for this name."""
+        return self._collector.replay if self._collector else None
+
+    @property
+    def world(self) -> World | None:
+        """The world of the last fit, None before the first one."""
+        if self._world is None and self.world_data is not None:
+            data = self.world_data
+            contexts = Contexts.from_tensors({key: th.from_numpy(value) for key, value in data["contexts"].items()})
+            quantiles = None if data["quantiles"] is None else th.from_numpy(data["quantiles"])
+            self._world = World(self.world_model, contexts, WorldSpec.from_json(data["spec"]), quantiles)
+        return self._world
+
+    def save_replay_buffer(self, path: str | pathlib.Path) -> None:
+        """Saves the real experience as a directory (see :class:`~imagine_envs.experience.Replay`).
+
+        Raises:
+            ValueError: If there is no environment, hence no experience.
+        """
+        if self.replay_buffer is None:
+            raise ValueError("there is no experience to save: the model has no environment")
+        self.replay_buffer.save(path)
+
+    def load_replay_buffer(self, path: str | pathlib.Path) -> None:
+        """Goes on from saved real experience.
+
+        Raises:
+            StorageError: If the directory is missing or damaged.
+            ValueError: If there is no environment, or the experience is of another one.
+        """
+        if self.env is None:
+            raise ValueError("call set_env() first: experience belongs to an environment")
+        self._collector = Collector(self.env, Replay.load(path), seed=self.seed)
+
+    def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
+        """Sets the real environment (of the same spaces); experience collected so far is kept."""
+        super().set_env(env, force_reset)
+        self._collector = self._new_collector()
+
+    def predict(
+        self,
+        observation: np.ndarray | dict[str, np.ndarray],
+        state: tuple[np.ndarray, ...] | None = None,
+        episode_start: np.ndarray | None = None,
+        deterministic: bool = False,
+        **kwargs: Any,
+    ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
+        """The inner algorithm's ``predict``; features are what a latent policy expects (``LatentObservation``)."""
+        return self.agent.predict(observation, state, episode_start, deterministic, **kwargs)
+
+    def _excluded_save_params(self) -> list[str]:
+        return [
+            *super()._excluded_save_params(),
+            "agent",
+            "world_model",
+            "eval_env",
+            "_world",
+            "_collector",
+            "_given_model",
+            "policy_aliases",
+        ]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        state_dicts, variables = self.agent._get_torch_save_params()
+        return (
+            ["world_model", *(f"agent.{name}" for name in state_dicts)],
+            [f"agent.{name}" for name in variables],
+        )
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int | None = 1,
+        tb_log_name: str = "imagination",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learns for ``total_timesteps`` *real* steps, and from them in dreams.
+
+        Args:
+            total_timesteps: Real steps.
+            callback: Called on every real step, as by any SB3 algorithm.
+            log_interval: Iterations (collect, fit, dream) between two dumps of the log.
+            tb_log_name: Name of the TensorBoard run.
+            reset_num_timesteps: Whether to count from 0 again; experience and world are kept either way.
+            progress_bar: Whether to show progress bars of the real steps, the fits and the dreams.
+
+        Returns:
+            Itself.
+        """
+        if self.env is None:
+            raise ValueError("learn() needs a real environment: call set_env() first")
+        if reset_num_timesteps:
+            self.fitted_timesteps = 0
+        total_timesteps, callback = self._setup_learn(
+            total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
+        )
+        if reset_num_timesteps or self._collector is None:
+            self._collector = self._new_collector()  # the environment has been reset
+        callback.on_training_start(locals(), globals())
+        iteration, go_on = 0, True
+        while go_on:
+            if self.num_timesteps - self.fitted_timesteps > 0:
+                iteration += 1
+                self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
+                self._fit(iteration, progress_bar)
+                self._train_in_dream(final=self.num_timesteps >= total_timesteps, progress_bar=progress_bar)
+                self.fitted_timesteps = self.num_timesteps
+                self._evaluate()
+                if log_interval is not None and iteration % log_interval == 0:
+                    self.dump_logs(iteration)
+            if self.num_timesteps >= total_timesteps:
+                break
+            wanted = self.train_freq if self.num_timesteps else max(self.learning_starts, 2)
+            callback.on_rollout_start()
+            go_on = self._collect(
+                min(wanted, total_timesteps - self.num_timesteps), callback, tb_log_name, total_timesteps
+            )
+            callback.on_rollout_end()
+        callback.on_training_end()
+        return self
+
+    # --- the four parts of an iteration -----------------------------------------------------------------------------
+
+    def _collect(self, steps: int, callback: BaseCallback, tb_log_name: str, total_timesteps: int) -> bool:
+        """Takes real steps; returns whether to go on."""
+        assert self._collector is not None
+
+        def on_step(new_obs: Any, rewards: Any, dones: Any, infos: Any, num_steps: int, **_: Any) -> bool:
+            self.num_timesteps += num_steps
+            self._last_obs = new_obs
+            self._update_info_buffer(infos, dones)
+            callback.update_locals(
+                {
+                    "self": self,
+                    "total_timesteps": total_timesteps,
+                    "tb_log_name": tb_log_name,
+                    "new_obs": new_obs,
+                    "rewards": rewards,
+                    "dones": dones,
+                    "infos": infos,
+                }
+            )
+            return callback.on_step()
+
+        policy = None if self.fitted_timesteps == 0 else _Explorer(self, self.action_noise)
+        return not self._collector.collect(policy, steps, deterministic=False, on_step=on_step).stopped
+
+    def _fit(self, iteration: int, progress_bar: bool) -> None:
+        """Refits the world on all real experience."""
+        assert self.replay_buffer is not None
+        if self.refit == "fresh" and iteration > 1:
+            fresh = make_model(self.family, self.replay_buffer, **self.world_model_kwargs)
+            self.world_model.load_state_dict(fresh.state_dict())
+        kwargs = {"seed": self._seed_of(iteration), "progress": progress_bar, "logger": self.logger, **self.fit_kwargs}
+        self._world = fit(self.world_model, self.replay_buffer, **kwargs)
+        quantiles = self._world.uncertainty_quantiles
+        self.world_data = {
+            "contexts": {key: value.cpu().numpy() for key, value in self._world.contexts.tensors().items()},
+            "spec": self._world.spec.to_json(),
+            "quantiles": None if quantiles is None else quantiles.cpu().numpy(),
+        }
+
+    def _train_in_dream(self, *, final: bool, progress_bar: bool) -> None:
+        """Trains the stock algorithm in dreams of the world."""
+        assert self._world is not None
+        bonus = self.exploration_bonus * self._current_progress_remaining
+        kwargs = dict(self.dream_kwargs)
+        if bonus:
+            kwargs["uncertainty_penalty"] = kwargs.get("uncertainty_penalty", 0.0) - bonus
+        kwargs.setdefault("observation", "latent" if self.latent else "decoded")
+        dream = Dream(self._world, **kwargs)
+        env = VecMonitor(SB3VecEnv(DreamVectorEnv(dream, self.num_dreams)))
+        env.seed(self._seed_of(self.num_timesteps))
+        self.agent.set_env(env)
+        if isinstance(self.agent, OffPolicyAlgorithm) and self.agent.replay_buffer is not None:
+            self.agent.replay_buffer.reset()  # what it holds was dreamed by an older world
+        self.agent.set_logger(PrefixLogger(self.logger, "imagine"))
+        steps = self.final_dream_timesteps if final else self.dream_timesteps
+        callbacks: list[BaseCallback] = [DreamProgress(steps)] if progress_bar else []
+        if self.stop_rule is not None:
+            callbacks.append(
+                MemberValidation(
+                    self._world,
+                    threshold=self.stop_rule,
+                    every=self.stop_rule_freq,
+                    horizon=dream.horizon,
+                    seed=self._seed_of(0),
+                )
+            )
+        before = self.agent.num_timesteps
+        self.agent.learn(steps, callback=callbacks, log_interval=1, reset_num_timesteps=False)
+        self.dream_steps += self.agent.num_timesteps - before
+        if self.agent.ep_info_buffer:
+            self.logger.record("imagine/ep_rew_mean", safe_mean([info["r"] for info in self.agent.ep_info_buffer]))
+            self.logger.record("imagine/ep_len_mean", safe_mean([info["l"] for info in self.agent.ep_info_buffer]))
+        self.logger.record("imagine/total_timesteps", self.dream_steps)
+
+    def _evaluate(self) -> None:
+        """Evaluates in reality, if there is an environment for it; nothing is selected by it."""
+        if self.eval_env is None:
+            return
+        returns, lengths = evaluate_policy(
+            self, self.eval_env, n_eval_episodes=self.n_eval_episodes, return_episode_rewards=True
+        )
+        self.logger.record("eval/mean_reward", float(np.mean(returns)))
+        self.logger.record("eval/std_reward", float(np.std(returns)))
+        self.logger.record("eval/mean_ep_length", float(np.mean(lengths)))
+
+    def dump_logs(self, iteration: int = 0) -> None:
+        """Writes the log.
+
+        Args:
+            iteration: Collect–fit–dream cycles of this call of ``learn``.
+        """
+        if self.ep_info_buffer:
+            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
+            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
+        self.logger.record("time/iterations", iteration, exclude="tensorboard")
+        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
+        self.logger.dump(step=self.num_timesteps)
+
+    def _seed_of(self, purpose: int) -> int | None:
+        """A seed for one purpose (iterations, real steps), None where the agent has none."""
+        return None if self.seed is None else self.seed * 1_000_003 + purpose
+
+
+class _Explorer:
+    """The agent as it acts in reality while it collects: stochastic, and noisy where its policy is not."""
+
+    def __init__(self, trainer: ImaginationTrainer, noise: ActionNoise | None) -> None:
+        self._trainer, self._noise = trainer, noise
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+        action, state = self._trainer.predict(observation, *args, **kwargs)
+        if self._noise is not None:
+            space = self._trainer.action_space
+            if not isinstance(space, spaces.Box):
+                raise ValueError(f"action_noise needs a Box action space, not {space}")
+            action = np.clip(action + self._noise(), space.low, space.high).astype(space.dtype)
+        return action, state

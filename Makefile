@@ -1,0 +1,45 @@
+# Every target makes its own virtual environment in .venv; PYTHON chooses the interpreter (3.10 or newer).
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.PHONY: help install demo test test-upstream check format bench-speed bench-learning clean
+
+help:  ## Show this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+
+install: $(STAMP)  ## Make .venv and install everything for development
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## Learn CartPole from 500 real steps, dream it, train PPO in the dream (2 minutes)
+	$(BIN)/imagine demo
+
+test: $(STAMP)  ## Run the tests (two processes)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-upstream: $(STAMP)  ## Run Stable-Baselines3's own tests on our classes
+	OMP_NUM_THREADS=1 $(BIN)/python tests/upstream/run.py
+
+check: $(STAMP)  ## Format, lint, types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(STAMP)  ## Format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-speed: $(STAMP)  ## Measure the speed of dreams, mbrl-lib beside them
+	$(BIN)/python -m zoo.benchmarks.dream_speed
+
+bench-learning: $(STAMP)  ## Measure the real steps needed (hours)
+	$(BIN)/python -m zoo.benchmarks.real_steps
+
+clean:  ## Remove .venv and caches
+	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from imagine_envs.experience.batch import Batch
 from imagine_envs.experience.replay import Replay
 from imagine_envs.world_models.protocol import WorldModel
 from imagine_envs.world_models.world import World
@@ -78,6 +79,8 @@ def fit(
         >>> world = fit(Ensemble(env.observation_space, env.action_space), collect(env, steps=500, seed=0), seed=0)
         >>> world.save("worlds/cartpole")
     """
+    if starts < 1:
+        raise ValueError(f"starts={starts} must be at least 1")
     report = fit_model(world_model, replay, seed=seed, **kwargs)
     return World.from_replay(world_model, replay, max_starts=starts, seed=seed, report=report)
 
@@ -152,14 +155,14 @@ def fit_model(
     updates_per_epoch = -(-training.shape[0] // batch_size)
     epochs_per_validation = -(-validate_every // updates_per_epoch)
 
-    best = lowest = world_model.validate(validation)
+    best = lowest = _held_out_errors(world_model, validation)
     kept = copy.deepcopy(world_model.state_dict())
     history: list[tuple[int, float, float]] = []
     updates = epoch = stale = 0
     bar = tqdm(total=max_epochs, desc="fit world", unit="epoch", disable=not progress, leave=True)
-    world_model.train()
     while epoch < max_epochs and (stale < patience or updates < min_updates):
         losses: list[Tensor] = []
+        world_model.train()
         for _ in range(min(epochs_per_validation, max_epochs - epoch)):
             shuffled = torch.randperm(training.shape[0], generator=shuffle)
             for rows in shuffled.split(batch_size):
@@ -172,7 +175,7 @@ def fit_model(
                 updates += 1
             epoch += 1
             bar.update()
-        errors = world_model.validate(validation)
+        errors = _held_out_errors(world_model, validation)
         improved = lowest - errors > 0.01 * lowest.abs()
         lowest = torch.where(improved, errors, lowest)
         stale = 0 if improved.any() else stale + 1
@@ -187,8 +190,7 @@ def fit_model(
     bar.close()
     world_model.load_state_dict(kept)
     world_model.conclude(best)
-    world_model.eval()
-    errors = world_model.validate(validation)  # anew: an ensemble has put its members in order
+    errors = _held_out_errors(world_model, validation)  # anew: an ensemble has put its members in order
     report = FitReport(
         epoch, updates, tuple(errors.tolist()), (training.shape[0], held_out), time.perf_counter() - began, history
     )
@@ -196,6 +198,11 @@ def fit_model(
         logger.record("world_model/holdout_error", float(errors.mean()))
         logger.record("world_model/updates", updates)
     return report
+
+
+@torch.no_grad()
+def _held_out_errors(model: WorldModel, validation: Batch) -> Tensor:
+    return model.eval().validate(validation)
 
 
 def _check(model: WorldModel, replay: Replay, holdout: float, **counts: int) -> None:

@@ -122,7 +122,7 @@ class Contexts:
             ValueError: If ``max_contexts`` is less than one, or the replay holds no window of ``length`` to go on from.
         """
         if max_contexts < 1:
-            raise ValueError(f"starts={max_contexts} must be at least 1")
+            raise ValueError(f"max_contexts={max_contexts} must be at least 1")
         windows = replay.sequences(length, stride=1)
         alive = ~(windows.terminated[:, -1] | windows.truncated[:, -1])
         rng = np.random.default_rng(seed)

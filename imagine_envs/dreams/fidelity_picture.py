@@ -60,7 +60,7 @@ def draw(report: FidelityReport) -> Figure:
 
     with mpl.rc_context(_STYLE):
         strips = _strips(report)
-        height = _CURVES + (_FILM + 3 * _frame_height(strips) if strips else 0)
+        height = _CURVES + (_FILM + 3 * _frame_height(strips) if strips else 0.2)
         figure = Figure(figsize=(_WIDTH, height), facecolor="white")
         FigureCanvasAgg(figure)  # draws into memory, whatever window system there is
 

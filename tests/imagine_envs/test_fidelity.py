@@ -328,6 +328,7 @@ def test_certain_and_right_is_calibrated_and_certain_and_wrong_is_not():
     right = calibration(LineModel(BOX, spaces.Discrete(3)), stretches, 0)
     assert right["observation"]["coverage_50"] == pytest.approx(0.5, abs=0.035)
     assert right["observation"]["coverage_90"] == pytest.approx(0.9, abs=0.035)
+    assert right["observation"]["ranks"] == pytest.approx([0.1] * 10, abs=0.018)
     wrong = calibration(LineModel(BOX, spaces.Discrete(3), bias=0.1), stretches, 0)
     assert wrong["observation"]["coverage_90"] == 0
 
@@ -410,6 +411,7 @@ def test_every_dream_counts_its_first_episode_only():
         world, PolicyOf(policy, world, True, 0), dreams=64, horizon=40, seed=0, progress=False
     )
     starts = policy.told[0][0][:, 0]
+    assert np.abs(starts).max() <= 3  # resets, not the middle of an episode
     expected = [sum(x for x in np.arange(start + 2, END + 2, 2)) for start in starts]
     assert returns == expected
     assert lengths == [math.ceil((END - start) / 2) for start in starts]
@@ -496,6 +498,40 @@ def test_policy_of_the_latent_dream_sees_features_in_both():
     for observation, *_ in dreamt + policy.told:
         assert (observation[:, 0] == 2 * observation[:, 1]).all()
     assert not PolicyOf(Always(2, BOX), world, True, 0).latent
+
+
+def test_memory_behind_the_features_of_a_latent_policy_ends_with_the_episode():
+    world = line_world_of(Counter, line_replay())
+    policy = Always(2, Dream(world, observation="latent").observation_space)
+    envs = SyncVectorEnv([Line] * 3, autoreset_mode=AutoresetMode.SAME_STEP)
+    real_experience(envs, PolicyOf(policy, world, True, 0), world, episodes=9, steps=0, seed=0, progress=False)
+    assert sum(start.any() and not start.all() for _, _, start, _ in policy.told) > 0
+    for features, count, _, _ in policy.told:
+        assert (features[:, 0] == count - 1).all()
+
+
+def test_random_actions_of_a_masked_dream_are_valid_ones():
+    replay = line_replay()
+    replay_of_masks = Replay(BOX, spaces.Discrete(3), columns={"action_mask": ((3,), bool)})
+    batch = replay.sequences(len(replay))
+    parts = (batch.observation, batch.action, batch.reward, batch.terminated, batch.truncated, batch.first)
+    masks = batch.observation[0].numpy().astype(int) % 3 != np.arange(3)
+    replay_of_masks.extend(*(part[0].numpy() for part in parts), action_mask=masks)
+
+    class Masked(LineModel):
+        def imagine(self, state, action, **kwargs):
+            invalid.append(mask_of(state["x"])[torch.arange(len(action)), action] < 0.5)
+            state, prediction = super().imagine(state, action, **kwargs)
+            return state, replace(prediction, extras={"action_mask": mask_of(state["x"])})
+
+    def mask_of(x: torch.Tensor) -> torch.Tensor:
+        return (x.long() % 3 != torch.arange(3)).float()
+
+    invalid: list[torch.Tensor] = []
+    world = line_world_of(Masked, replay_of_masks)
+    dream_returns(world, PolicyOf(None, world, True, 0), dreams=16, horizon=40, seed=0, progress=False)
+    assert len(invalid) > 5
+    assert not torch.cat(invalid).any()
 
 
 def test_policy_of_other_spaces_is_refused_and_both_are_named():

@@ -98,9 +98,9 @@ def atomic_directory(path: str | Path, *, overwrite: bool = False) -> Iterator[P
         if path.exists():
             os.replace(path, _backup_of(path))
         os.replace(temporary, path)
-        shutil.rmtree(_backup_of(path), ignore_errors=True)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        recover_directory(path)  # removes what was replaced, or brings it back if the second rename failed
 
 
 def recover_directory(path: str | Path) -> None:

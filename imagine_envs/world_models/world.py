@@ -136,7 +136,12 @@ class Contexts:
         if len(rows) == 0:
             raise ValueError(f"the replay of {len(replay)} records holds no window of {length} to start a dream from")
         chosen: Batch = windows[rows]
-        return cls(chosen.observation, chosen.action, chosen.first, {k: v[:, -1] for k, v in chosen.columns.items()})
+        return cls(
+            chosen.observation,
+            chosen.action,
+            chosen.first,
+            {k: v[:, -1].contiguous() for k, v in chosen.columns.items()},
+        )
 
     def tensors(self) -> dict[str, Tensor]:
         """Flat names, for storage."""
@@ -414,6 +419,8 @@ class World:
             contexts = Contexts.from_tensors(starts)
         except KeyError as error:
             raise StorageError(f"{path / 'starts.safetensors'} lacks {error}") from error
+        if not len(contexts):
+            raise StorageError(f"{path / 'starts.safetensors'} holds no context; at least one was expected")
         if mismatch := contexts.mismatch(spec.observation_space, spec.action_space):
             raise StorageError(f"{path / 'starts.safetensors'} does not fit the spaces of config.json: {mismatch}")
         return cls(model.to(resolve_device(device)), contexts, spec, quantiles)

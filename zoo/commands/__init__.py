@@ -1,0 +1,1 @@
+"""The commands of ``imagine``, one module each, with a ``main(argv)``."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pathlib
 from collections.abc import Callable
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch as th
@@ -228,7 +229,10 @@ class ImaginationTrainer(BaseAlgorithm):
             width = int(self.world_model.features(self.world_model.initial(1)).shape[1])
             agent.observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
         agent.action_space, agent.n_envs = self.action_space, self.num_dreams
+        # SAC and TQC read the action space of an environment already here, where there is no dream yet.
+        agent.env = cast(Any, SimpleNamespace(action_space=self.action_space, seed=lambda _: None))
         agent._setup_model()
+        agent.env = None
         return agent
 
     @property

@@ -1,0 +1,235 @@
+"""Real steps needed: ImaginationTrainer beside the same algorithm without a model, with every control.
+
+    python -m zoo.benchmarks.real_steps                     # everything that is not measured yet (hours)
+    python -m zoo.benchmarks.real_steps --tasks CartPole-v1 --variants imagination model-free --seeds 0 1 2 3 4
+    python -m zoo.benchmarks.real_steps --report            # only the table and the picture
+
+The settings are those of ``imagine train --algo imagination`` (``zoo/hyperparams/imagination.yml``) and, without a model,
+rl_zoo3's own tuned ones. Every real step of learning counts. The *final* policy is judged by 100 real episodes; the
+points of the curves are judged by 10 each, on an environment of their own, and select nothing. Results are added to
+``results/real_steps.json`` after each run, so that a killed measurement goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import torch
+import yaml
+from matplotlib.figure import Figure
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+
+from imagine_agents import ImaginationTrainer
+from imagine_agents.common.dream_defaults import algorithm_class
+from imagine_envs.storage import atomic_file, load_json, save_json
+from zoo.benchmarks.measure import machine
+
+RESULTS = Path(__file__).parent / "results" / "real_steps.json"
+PICTURE = Path(__file__).parent / "results" / "real_steps.png"
+HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "imagination.yml"
+
+TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -180.0, "Acrobot-v1": -100.0, "MountainCarContinuous-v0": 85.0}
+"""Task → the mean return to reach within ``n_timesteps`` real steps of the hyper-parameter file."""
+
+VARIANTS = {
+    "imagination": {},
+    "unfitted": {"fit_kwargs": {"learning_rate": 0.0, "weight_decay": 0.0, "max_epochs": 1}},
+    "copy": {"world_model": "copy", "world_model_kwargs": {}, "exploration_bonus": 0.0},
+    "perfect": {"world_model": "perfect", "world_model_kwargs": {}, "exploration_bonus": 0.0},
+    "model-free": {},
+}
+"""What is compared; changes to the settings of the trainer."""
+
+
+def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
+    """Real steps, and the trainer's keyword arguments."""
+    params = dict(yaml.safe_load(HYPERPARAMS.read_text())[task])
+    steps = int(params.pop("n_timesteps"))
+    params.pop("policy", None)
+    params.pop("n_envs", None)
+    params.update(VARIANTS[variant])
+    return steps, params
+
+
+def model_free(task: str, seed: int) -> BaseAlgorithm:
+    """The same algorithm without a model, with rl_zoo3's settings for the task."""
+    import rl_zoo3
+    from rl_zoo3.exp_manager import ExperimentManager
+    from stable_baselines3.common.env_util import make_vec_env
+
+    name = settings(task, "model-free")[1].get("algorithm", "ppo")
+    found = yaml.safe_load((Path(rl_zoo3.__file__).parent / "hyperparams" / f"{name}.yml").read_text())[task]
+    params = {key: value for key, value in found.items() if key not in ("n_timesteps", "normalize")}
+    env = make_vec_env(task, n_envs=params.pop("n_envs", 1), seed=seed)
+    if found.get("normalize"):
+        from stable_baselines3.common.vec_env import VecNormalize
+
+        env = VecNormalize(env, gamma=params.get("gamma", 0.99))
+    for key in ("policy_kwargs", "train_freq"):
+        if isinstance(params.get(key), str):
+            params[key] = eval(params[key], {"dict": dict, "nn": torch.nn})
+    params = ExperimentManager._preprocess_schedules(params)
+    return algorithm_class(name)(params.pop("policy"), env, seed=seed, device="cpu", **params)
+
+
+class _Curve(BaseCallback):
+    """Judges the policy now and then, on an environment of its own."""
+
+    def __init__(self, task: str, points: list[int], seed: int) -> None:
+        super().__init__()
+        self._env, self._points, self._seed = Monitor(gym.make(task)), list(points), seed
+        self.curve: list[tuple[int, float]] = []
+
+    def _on_step(self) -> bool:
+        while self._points and self.num_timesteps >= self._points[0]:
+            self._points.pop(0)
+            self._judge()
+        return True
+
+    def _judge(self) -> None:
+        self.curve.append((self.num_timesteps, _mean_return(self.model, self._env, 10, self._seed)))
+
+
+class _TrainerCurve(_Curve):
+    """The same before each collection: right after the training in the dream."""
+
+    def _on_step(self) -> bool:
+        return True
+
+    def _on_rollout_start(self) -> None:
+        if self.num_timesteps:
+            self._judge()
+
+
+def _mean_return(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> float:
+    return float(np.mean(_returns(model, env, episodes, seed)))
+
+
+def _returns(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> list[float]:
+    normalize = model.get_vec_normalize_env()
+    policy = model
+    if normalize is not None:  # the policy sees normalised observations
+        policy = _Normalized(model, normalize)  # type: ignore[assignment]
+    env.reset(seed=seed + 10_000)
+    return [float(value) for value in evaluate_policy(policy, env, episodes, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
+
+
+class _Normalized:
+    def __init__(self, model: BaseAlgorithm, normalize: Any) -> None:
+        self._model, self._normalize = model, normalize
+
+    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
+        return self._model.predict(self._normalize.normalize_obs(observation), *args, **kwargs)
+
+
+def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
+    """One run: trains, judges the final policy by 100 real episodes."""
+    began = time.perf_counter()
+    steps, params = settings(task, variant)
+    curve: _Curve
+    if variant == "model-free":
+        model = model_free(task, seed)
+        curve = _Curve(task, [round(steps * part / 10) for part in range(1, 11)], seed)
+        model.learn(steps, callback=curve)
+        dreamed = 0
+    else:
+        trainer = ImaginationTrainer("MlpPolicy", task, seed=seed, device="cpu", **params)
+        curve = _TrainerCurve(task, [], seed)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # data without a termination: said for every refit
+            trainer.learn(steps, callback=curve)
+        model, dreamed = trainer, trainer.dream_steps
+    trained = time.perf_counter() - began
+    returns = _returns(model, Monitor(gym.make(task)), 100, seed)
+    curve.curve.append((model.num_timesteps, float(np.mean(returns))))
+    return {
+        "task": task,
+        "variant": variant,
+        "seed": seed,
+        "algorithm": model.algorithm.__name__ if isinstance(model, ImaginationTrainer) else type(model).__name__,
+        "real_steps": model.num_timesteps,
+        "dream_steps": dreamed,
+        "mean_return": float(np.mean(returns)),
+        "std_return": float(np.std(returns)),
+        "seconds": trained,
+        "curve": curve.curve,
+    }
+
+
+def table(runs: list[dict[str, Any]]) -> str:
+    """The results in Markdown: mean ± standard deviation over the seeds."""
+    lines = ["| task | real steps | target | " + " | ".join(VARIANTS) + " |", "|---" * (3 + len(VARIANTS)) + "|"]
+    for task, target in TARGETS.items():
+        cells = []
+        for variant in VARIANTS:
+            found = [run["mean_return"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
+            cells.append(f"{np.mean(found):.1f} ± {np.std(found):.1f} ({len(found)})" if found else "–")
+        lines.append(f"| {task} | {settings(task, 'imagination')[0]:,} | {target:g} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def picture(runs: list[dict[str, Any]]) -> Figure:
+    """Learning curves: mean over the seeds, the band from the worst to the best."""
+    figure = Figure(figsize=(3.6 * len(TARGETS), 3.4), layout="constrained")
+    colors = {"imagination": "#0072B2", "model-free": "#D55E00", "perfect": "#009E73", "copy": "#999999", "unfitted": "#CC79A7"}
+    for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
+        for variant, color in colors.items():
+            curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
+            if not curves:
+                continue
+            length = min(map(len, curves))
+            steps = [point[0] for point in curves[0][:length]]
+            values = np.array([[point[1] for point in curve[:length]] for curve in curves])
+            axes.plot(steps, values.mean(0), color=color, label=f"{variant} ({len(curves)})", marker=".")
+            axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
+        axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
+        axes.set(title=task, xlabel="real steps", xlim=(0, None))
+        axes.grid(alpha=0.2)
+        axes.legend(fontsize=7)
+    figure.axes[0].set_ylabel("return in reality")
+    return figure
+
+
+def main() -> None:
+    """Measures what is missing, then writes table and picture."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
+    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--report", action="store_true", help="measure nothing")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"machine": machine(), "runs": []}
+    runs = results["runs"]
+    known = {(run["task"], run["variant"], run["seed"]) for run in runs}
+    for task in args.tasks:
+        for variant in args.variants:
+            for seed in args.seeds:
+                if args.report or (task, variant, seed) in known:
+                    continue
+                run = measure(task, variant, seed)
+                print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
+                # Another measurement may have added its runs meanwhile.
+                results = load_json(args.results) if args.results.exists() else results
+                results["runs"].append(run)
+                runs = results["runs"]
+                save_json(args.results, results)
+    print(table(runs))
+    if runs and args.results == RESULTS:
+        with atomic_file(PICTURE) as temporary:
+            picture(runs).savefig(temporary, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -168,6 +169,18 @@ class Dream:
     def device(self) -> torch.device:
         """Where the dream lives."""
         return self.world.model.device
+
+    @cached_property
+    def has_action_masks(self) -> bool:
+        """Whether the valid actions are known at every step: where a dream starts, and wherever it goes."""
+        if "action_mask" not in self.world.contexts.columns:
+            return False
+        space, start = self.action_space, _rows_of(self.world.starts, self._rows[:1])
+        lowest = np.zeros((1, *(space.shape or ())), space.dtype) + getattr(space, "start", 0)
+        with torch.no_grad():
+            action = torch.from_numpy(lowest).to(self.device)
+            generator = torch.Generator(self.device).manual_seed(0)
+            return "action_mask" in self.world.model.imagine(start, action, generator=generator)[1].extras
 
     def reset(self, batch_size: int, *, seed: int = 0) -> DreamState:
         """A fresh dream of ``batch_size`` rows.

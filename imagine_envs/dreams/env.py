@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,16 +79,19 @@ class DreamEnv(gym.Env):
             self.render()
         return self._observation(), step.reward.item(), step.terminated.item(), step.truncated.item(), info  # type: ignore[return-value]
 
-    def action_masks(self) -> np.ndarray:
-        """Which actions are valid now, bool ``[A]``, for MaskablePPO.
+    @property
+    def action_masks(self) -> Callable[[], np.ndarray]:
+        """A method that says which actions are valid now, bool ``[A]``, for MaskablePPO.
+
+        It is there only where the world predicts action masks, so that ``hasattr`` (and with it sb3-contrib's
+        ``is_masking_supported``) tells whether there are any.
 
         Raises:
-            AttributeError: If the world predicts no action masks.
+            AttributeError: If the world predicts none.
         """
-        masks = self._started().extras.get("action_mask")
-        if masks is None:
+        if not self.dream.has_action_masks:
             raise AttributeError("this world predicts no action_mask: fit it on a replay that has that column")
-        return valid_actions(masks)[0]
+        return self._action_masks
 
     def snapshot(self) -> DreamState:
         """Where the dream is; :meth:`restore` brings it back."""
@@ -128,6 +132,9 @@ class DreamEnv(gym.Env):
         if self._state is None:
             raise RuntimeError("call reset() first")
         return self._state
+
+    def _action_masks(self) -> np.ndarray:
+        return valid_actions(self._started().extras["action_mask"])[0]
 
     def _observation(self) -> Any:
         batch = to_numpy(self.dream.observation(self._started()), self.observation_space)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -151,16 +152,19 @@ class DreamVectorEnv(VectorEnv):
         self._state = state
         return self._observation(state), reward.cpu().numpy(), terminations, truncations, info
 
-    def action_masks(self) -> np.ndarray:
-        """Which actions are valid now, bool ``[B, A]``, for MaskablePPO.
+    @property
+    def action_masks(self) -> Callable[[], np.ndarray]:
+        """A method that says which actions are valid now, bool ``[B, A]``, for MaskablePPO.
+
+        It is there only where the world predicts action masks, so that ``hasattr`` (and with it sb3-contrib's
+        ``is_masking_supported``) tells whether there are any.
 
         Raises:
-            AttributeError: If the world predicts no action masks.
+            AttributeError: If the world predicts none.
         """
-        masks = self._started().extras.get("action_mask")
-        if masks is None:
+        if not self.dream.has_action_masks:
             raise AttributeError("this world predicts no action_mask: fit it on a replay that has that column")
-        return valid_actions(masks)
+        return self._action_masks
 
     def snapshot(self) -> DreamState:
         """Where the dream is; :meth:`restore` brings it back."""
@@ -197,6 +201,9 @@ class DreamVectorEnv(VectorEnv):
         if self._state is None:
             raise RuntimeError("call reset() first")
         return self._state
+
+    def _action_masks(self) -> np.ndarray:
+        return valid_actions(self._started().extras["action_mask"])
 
     def _observation(self, state: DreamState) -> Any:
         return to_numpy(self.dream.observation(state), self.single_observation_space)

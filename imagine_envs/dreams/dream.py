@@ -11,11 +11,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from imagine_envs.spaces import Observation
+from imagine_envs.spaces import Observation, to_tensor
 from imagine_envs.world_models.protocol import State
 from imagine_envs.world_models.world import World, resolve_device
 
-__all__ = ["DEFAULT_HORIZON", "Dream", "DreamState", "Step"]
+__all__ = ["DEFAULT_HORIZON", "Dream", "DreamState", "Step", "feature_space"]
 
 DEFAULT_HORIZON = 1_000
 """Steps of a dream of an environment that has no step limit."""
@@ -162,8 +162,7 @@ class Dream:
         if observation == "decoded":
             self.observation_space = world.observation_space
         else:
-            width = int(world.model.features(_rows_of(world.starts, self._rows[:1])).shape[1])
-            self.observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+            self.observation_space = feature_space(world)
 
     @property
     def device(self) -> torch.device:
@@ -178,7 +177,7 @@ class Dream:
         space, start = self.action_space, _rows_of(self.world.starts, self._rows[:1])
         lowest = np.zeros((1, *(space.shape or ())), space.dtype) + getattr(space, "start", 0)
         with torch.no_grad():
-            action = torch.from_numpy(lowest).to(self.device)
+            action = to_tensor(lowest, space, self.device)
             generator = torch.Generator(self.device).manual_seed(0)
             return "action_mask" in self.world.model.imagine(start, action, generator=generator)[1].extras
 
@@ -284,6 +283,17 @@ class Dream:
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_generators": {}}
+
+
+def feature_space(world: World) -> spaces.Box:
+    """The space of a world's features: of latent dreams, and of real environments seen through its filter.
+
+    Features know no bounds. The largest float stands for them, as Gymnasium's checker takes infinity for a mistake.
+    """
+    with torch.no_grad():
+        width = int(world.model.features({key: value[:1] for key, value in world.starts.items()}).shape[1])
+    largest = np.finfo(np.float32).max
+    return spaces.Box(-largest, largest, (width,), np.float32)
 
 
 def _mix(*numbers: int) -> int:

@@ -10,6 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
+from imagine_envs.dreams.dream import feature_space
 from imagine_envs.dreams.vector_env import as_action
 from imagine_envs.spaces import map_observation, to_tensor
 from imagine_envs.world_models.protocol import State
@@ -65,8 +66,7 @@ class Filter:
         self.num_envs = int(num_envs)
         self.digest = world.digest
         self._state = FilterState(world.model.initial(self.num_envs), torch.empty(0))
-        width = int(world.model.features(self._state.model).shape[1])
-        self.observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        self.observation_space = feature_space(world)
         space = world.action_space
         self._no_action = np.zeros((self.num_envs, *(space.shape or ())), dtype=space.dtype) + getattr(
             space, "start", 0

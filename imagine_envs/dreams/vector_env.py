@@ -50,7 +50,7 @@ class DreamVectorEnv(VectorEnv):
     Args:
         world_model: Path of a saved world, a :class:`World`, or a :class:`Dream`.
         num_envs: Rows.
-        max_episode_steps: Another name of ``horizon``, as ``gym.make_vec`` passes it.
+        max_episode_steps: A step limit on top of ``horizon``, as ``gym.make_vec`` passes it.
         autoreset_mode: SAME_STEP (what SB3 means by a VecEnv) or NEXT_STEP (what Gymnasium's observation wrappers
             want).
         render_mode: "rgb_array" or None.
@@ -95,7 +95,8 @@ class DreamVectorEnv(VectorEnv):
         if mode is AutoresetMode.DISABLED:
             raise ValueError("autoreset_mode must be SAME_STEP or NEXT_STEP: a dream restarts its finished rows itself")
         if max_episode_steps is not None:
-            options.setdefault("horizon", max_episode_steps)
+            given = options.get("horizon")
+            options["horizon"] = max_episode_steps if given is None else min(given, max_episode_steps)
         self.dream = dream_of(world_model, **options)
         self.num_envs = int(num_envs)
         self.render_mode = render_mode

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import sb3_contrib
@@ -14,8 +15,8 @@ __all__ = ["algorithm_class", "dream_defaults", "dreams_of"]
 ON_POLICY_DREAMS = 1024
 OFF_POLICY_DREAMS = 64
 
-# SB3's defaults suit a handful of environments: minibatches of 64 would cut a rollout of 1,024 dreams × 32 steps into 512
-# gradient steps an epoch (zoo/benchmarks measures the cost). Whatever the user sets himself wins.
+# SB3's defaults suit a handful of environments: minibatches of 64 would cut a rollout of 1,024 dreams × 32 steps into
+# 512 gradient steps an epoch (zoo/benchmarks measures the cost). Whatever the user sets himself wins.
 _DEFAULTS: dict[str, dict[str, Any]] = {
     "PPO": {"n_steps": 32, "batch_size": 4096, "n_epochs": 10, "learning_rate": 1e-3},
     "MaskablePPO": {"n_steps": 32, "batch_size": 4096, "n_epochs": 10, "learning_rate": 1e-3},
@@ -64,14 +65,35 @@ def algorithm_class(algorithm: str | type[BaseAlgorithm]) -> type[BaseAlgorithm]
     return algorithm
 
 
-def dream_defaults(algorithm: type[BaseAlgorithm]) -> dict[str, Any]:
-    """Constructor arguments for an algorithm in batched dreams; of a subclass, those of its nearest base."""
+def dream_defaults(
+    algorithm: type[BaseAlgorithm], num_dreams: int | None = None, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Constructor arguments for an algorithm in batched dreams; for a subclass, those of its nearest base.
+
+    Args:
+        algorithm: The class.
+        num_dreams: Dreams side by side; None is as many as :func:`dreams_of` says. A minibatch is no larger than the
+            rollout of all of them, and a target network is not updated more often than once in a step of all of them.
+        given: What the user has set, which wins.
+    """
+    given = given or {}
+    count = num_dreams or dreams_of(algorithm)
     for base in algorithm.__mro__:
         if base.__name__ in _DEFAULTS:
-            return dict(_DEFAULTS[base.__name__])
-    return {}
+            settings = {**_DEFAULTS[base.__name__], **given}
+            if "n_steps" in settings and "batch_size" in settings:
+                settings["batch_size"] = min(settings["batch_size"], settings["n_steps"] * count)
+            if "target_update_interval" in settings:
+                settings["target_update_interval"] = max(settings["target_update_interval"], count)
+            return {**settings, **given}
+    return dict(given)
 
 
 def dreams_of(algorithm: type[BaseAlgorithm]) -> int:
-    """How many dreams to run side by side: many for rollouts, fewer where every step pays gradient steps."""
+    """How many dreams to run side by side: many for rollouts, fewer where every step pays gradient steps.
+
+    ARS plays its candidates one after the other, one episode each, and would throw away all dreams but one.
+    """
+    if issubclass(algorithm, sb3_contrib.ARS):
+        return 1
     return OFF_POLICY_DREAMS if issubclass(algorithm, OffPolicyAlgorithm) else ON_POLICY_DREAMS

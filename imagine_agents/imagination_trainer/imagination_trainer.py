@@ -2,34 +2,41 @@
 
 from __future__ import annotations
 
+import inspect
+import io
 import pathlib
-from collections.abc import Callable
-from types import SimpleNamespace
-from typing import Any, ClassVar, cast
+import sys
+import time
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 import torch as th
 from gymnasium import spaces
+from sb3_contrib.common.maskable.evaluation import evaluate_policy as evaluate_masked_policy
 from stable_baselines3 import PPO
-from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.base_class import BaseAlgorithm, maybe_make_env
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.noise import ActionNoise, VectorizedActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
-from stable_baselines3.common.utils import safe_mean
-from stable_baselines3.common.vec_env import VecMonitor
+from stable_baselines3.common.utils import check_for_correct_spaces, safe_mean
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecTransposeImage
 from typing_extensions import Self
 
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
+from imagine_agents.common.inner_algorithm import counters, heeds_masks, make_algorithm, schedules_between
 from imagine_agents.common.prefix_logger import PrefixLogger
+from imagine_agents.imagination_trainer.acting import Actor
 from imagine_agents.imagination_trainer.progress import DreamProgress
 from imagine_agents.imagination_trainer.validation import MemberValidation
 from imagine_envs.dreams import Dream, DreamVectorEnv
 from imagine_envs.experience import Collector, Replay
 from imagine_envs.world_models import World, WorldModel, fit, make_model
 from imagine_envs.world_models.families import family_class
+from imagine_envs.world_models.fit import fit_model
 from imagine_envs.world_models.world import Contexts, WorldSpec
 from wrappers import SB3VecEnv
 
@@ -88,8 +95,6 @@ class ImaginationTrainer(BaseAlgorithm):
         >>> model = ImaginationTrainer("MlpPolicy", "CartPole-v1", algorithm=PPO).learn(total_timesteps=300)
     """
 
-    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {}
-
     def __init__(
         self,
         policy: str | type[BasePolicy],
@@ -111,7 +116,7 @@ class ImaginationTrainer(BaseAlgorithm):
         stop_rule_freq: int = 50_000,
         exploration_bonus: float = 0.0,
         action_noise: ActionNoise | None = None,
-        eval_env: GymEnv | None = None,
+        eval_env: GymEnv | str | None = None,
         n_eval_episodes: int = 10,
         learning_rate: float | Callable[[float], float] | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -123,12 +128,12 @@ class ImaginationTrainer(BaseAlgorithm):
         _init_setup_model: bool = True,
     ) -> None:
         self.algorithm = algorithm_class(algorithm)
-        # "MlpPolicy" means what it means to the inner algorithm.
-        self.policy_aliases = self.algorithm.policy_aliases  # type: ignore[misc]
+        if eval_env is not None and eval_env is env:
+            raise ValueError("eval_env is the training environment; an environment of its own was expected")
         super().__init__(
-            policy,
+            self._get_policy_from_name(policy) if isinstance(policy, str) else policy,
             env,
-            learning_rate=0.0,
+            learning_rate=0.0,  # the inner algorithm's, as soon as there is one
             policy_kwargs=policy_kwargs,
             stats_window_size=stats_window_size,
             tensorboard_log=tensorboard_log,
@@ -146,25 +151,31 @@ class ImaginationTrainer(BaseAlgorithm):
         ):
             if value < 1:
                 raise ValueError(f"{name}={value} must be at least 1")
-        if num_dreams is not None and num_dreams < 1:
-            raise ValueError(f"num_dreams={num_dreams} must be at least 1")
+        for name, count in (("num_dreams", num_dreams), ("final_dream_timesteps", final_dream_timesteps)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name}={count} must be at least 1 (or None)")
         if refit not in ("warm", "fresh"):
             raise ValueError(f"refit={refit!r} must be 'warm' or 'fresh'")
         if stop_rule is not None and not 0 < stop_rule <= 1:
             raise ValueError(f"stop_rule={stop_rule} must be a fraction of the members in (0, 1]")
-        self.algorithm_kwargs = {**dream_defaults(self.algorithm), **(algorithm_kwargs or {})}
-        if learning_rate is not None:
-            self.algorithm_kwargs["learning_rate"] = learning_rate
+        if not (np.isfinite(exploration_bonus) and exploration_bonus >= 0):
+            raise ValueError(f"exploration_bonus={exploration_bonus} must be finite and not negative")
+        _check_names("fit_kwargs", fit_kwargs, fit, fit_model)
+        _check_names("dream_kwargs", dream_kwargs, Dream.__init__)
+        self.num_dreams = num_dreams or dreams_of(self.algorithm)
+        self.algorithm_kwargs = dream_defaults(self.algorithm, self.num_dreams, algorithm_kwargs)
+        suggested = self.algorithm_kwargs.pop("learning_rate", None)
+        self.learning_rate = suggested if learning_rate is None else learning_rate
         if isinstance(world_model, WorldModel):
+            if world_model_kwargs:
+                raise ValueError(f"world_model is made already; world_model_kwargs={world_model_kwargs} came too late")
             self.family = world_model.family
-            self.world_model_kwargs = {**world_model.hyperparameters(), **(world_model_kwargs or {})}
         else:
             self.family = family_class(world_model).family
-            self.world_model_kwargs = dict(world_model_kwargs or {})
+        self.world_model_kwargs = dict(world_model_kwargs or {})
         self._given_model = world_model if isinstance(world_model, WorldModel) else None
         self.fit_kwargs = dict(fit_kwargs or {})
         self.dream_kwargs = dict(dream_kwargs or {})
-        self.num_dreams = num_dreams or dreams_of(self.algorithm)
         self.learning_starts = learning_starts
         self.train_freq = train_freq
         self.dream_timesteps = dream_timesteps
@@ -174,11 +185,13 @@ class ImaginationTrainer(BaseAlgorithm):
         self.stop_rule_freq = stop_rule_freq
         self.exploration_bonus = exploration_bonus
         self.action_noise = action_noise
-        self.eval_env = eval_env
+        self.eval_env = None if eval_env is None else self._wrap_env(maybe_make_env(eval_env, verbose), verbose)
         self.n_eval_episodes = n_eval_episodes
         self.dream_steps = 0
         self.fitted_timesteps = 0
         self.world_data: dict[str, Any] | None = None
+        self.agent_counters: dict[str, Any] = {}
+        self._given_policy = policy
         self._world: World | None = None
         self._collector: Collector | None = None
         if _init_setup_model:
@@ -186,53 +199,85 @@ class ImaginationTrainer(BaseAlgorithm):
 
     # --- what SB3 asks of an algorithm ------------------------------------------------------------------------------
 
+    def _get_policy_from_name(self, policy_name: str) -> type[BasePolicy]:
+        """What a name means to the inner algorithm."""
+        if policy_name not in self.algorithm.policy_aliases:
+            raise ValueError(f"Policy {policy_name} unknown")  # SB3's own words
+        return self.algorithm.policy_aliases[policy_name]
+
     def _setup_model(self) -> None:
-        self._setup_lr_schedule()
         self.set_random_seed(self.seed)
+        if self.env is not None:
+            # Worlds are of the environment itself; only SB3's networks want the channels of images first.
+            self.real_observation_space = _untransposed(self.env).observation_space
         self._collector = self._new_collector()
-        replay = self._collector.replay if self._collector else Replay(self.observation_space, self.action_space)
+        replay = self._collector.replay if self._collector else Replay(self.real_observation_space, self.action_space)
         self.world_model = self._given_model or make_model(self.family, replay, **self.world_model_kwargs)
-        for name in ("observation_space", "action_space"):
-            if getattr(self.world_model, name) != getattr(self, name):
+        for name, space in (("observation_space", self.real_observation_space), ("action_space", self.action_space)):
+            if getattr(self.world_model, name) != space:
                 raise ValueError(
-                    f"the world model's {name} is {getattr(self.world_model, name)}; the environment's is {getattr(self, name)}"
+                    f"the world model's {name} is {getattr(self.world_model, name)}; the environment's is {space}"
                 )
         self.world_model_kwargs = self.world_model.hyperparameters()
         self.world_model.to(self.device)
         self.latent = (
             self.dream_kwargs.get("observation", "decoded" if self.world_model.can_decode else "latent") == "latent"
         )
+        self._check_options(replay)
         self.agent = self._new_agent()
         self.policy = self.agent.policy
+        self.learning_rate = self.agent.learning_rate
+        self._setup_lr_schedule()
+
+    def _check_options(self, replay: Replay) -> None:
+        """Says now what would fail after the first real steps have been paid for."""
+        if self.exploration_bonus and not self.world_model.has_uncertainty:
+            raise ValueError(f"exploration_bonus needs a world with uncertainty; family {self.family!r} has none")
+        if self.stop_rule is not None and not hasattr(self.world_model, "members"):
+            raise ValueError(f"stop_rule needs an ensemble; a world of family {self.family!r} has no members")
+        if self.action_noise is not None and not isinstance(self.action_space, spaces.Box):
+            raise ValueError(f"action_noise needs a Box action space, not {self.action_space}")
+        if self.env is not None and heeds_masks(self.algorithm) and "action_mask" not in replay.columns:
+            raise ValueError(
+                f"algorithm {self.algorithm.__name__} needs an environment with action_masks(); "
+                "sb3-contrib's ActionMasker gives it one"
+            )
+        if self.eval_env is not None:
+            self.eval_env = self._wrap_env(self.eval_env)  # one given to `load` is bare
+            check_for_correct_spaces(self.eval_env, self.observation_space, self.action_space)
+            if self.seed is not None:
+                self.eval_env.seed(self.seed)
 
     def _new_collector(self) -> Collector | None:
         if self.env is None:
             return None
         if self._vec_normalize_env is not None:
             raise ValueError("env is wrapped in VecNormalize; give the bare environment: a world normalises for itself")
-        previous = self._collector.replay if self._collector else None
-        return Collector(self.env, previous, seed=self.seed)
+        previous = self._collector.replay if self._collector and len(self._collector.replay) else None
+        # Another seed whenever the environment begins anew, so that it does not repeat what is known already.
+        taken = max(self.num_timesteps, 0 if previous is None else previous.num_steps)
+        return Collector(_untransposed(self.env), previous, seed=self._seed_after(taken))
 
     def _new_agent(self) -> BaseAlgorithm:
-        """The stock algorithm with the dream's spaces, before there is a dream (as ``BaseAlgorithm.load`` makes one)."""
-        agent = self.algorithm(  # type: ignore[call-arg]
-            self.policy_class,
-            env=None,
+        """The stock algorithm with the dream's spaces, before there is a dream."""
+        observation_space = self.real_observation_space
+        if self.latent:
+            width = int(self.world_model.features(self.world_model.initial(1)).shape[1])
+            observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        kwargs = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
+        agent = make_algorithm(
+            self.algorithm,
+            self._given_policy,
+            observation_space,
+            self.action_space,
+            self.num_dreams,
             policy_kwargs=dict(self.policy_kwargs) or None,
             seed=self.seed,
             device=self.device,
-            _init_setup_model=False,
+            **kwargs,
             **self.algorithm_kwargs,
         )
-        agent.observation_space = self.observation_space
-        if self.latent:
-            width = int(self.world_model.features(self.world_model.initial(1)).shape[1])
-            agent.observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
-        agent.action_space, agent.n_envs = self.action_space, self.num_dreams
-        # SAC and TQC read the action space of an environment already here, where there is no dream yet.
-        agent.env = cast(Any, SimpleNamespace(action_space=self.action_space, seed=lambda _: None))
-        agent._setup_model()
-        agent.env = None
+        vars(agent).update(self.agent_counters)
         return agent
 
     @property
@@ -269,12 +314,16 @@ class ImaginationTrainer(BaseAlgorithm):
         """
         if self.env is None:
             raise ValueError("call set_env() first: experience belongs to an environment")
-        self._collector = Collector(self.env, Replay.load(path), seed=self.seed)
+        replay = Replay.load(path)
+        seed = self._seed_after(max(self.num_timesteps, replay.num_steps))
+        self._collector = Collector(_untransposed(self.env), replay, seed=seed)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Sets the real environment (of the same spaces); experience collected so far is kept."""
+        before = self.env
         super().set_env(env, force_reset)
-        self._collector = self._new_collector()
+        if force_reset or self.env is not before:
+            self._collector = self._new_collector()
 
     def predict(
         self,
@@ -282,10 +331,45 @@ class ImaginationTrainer(BaseAlgorithm):
         state: tuple[np.ndarray, ...] | None = None,
         episode_start: np.ndarray | None = None,
         deterministic: bool = False,
-        **kwargs: Any,
+        action_masks: np.ndarray | None = None,
     ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
-        """The inner algorithm's ``predict``; features are what a latent policy expects (``LatentObservation``)."""
-        return self.agent.predict(observation, state, episode_start, deterministic, **kwargs)
+        """The inner algorithm's ``predict``.
+
+        A policy of latent dreams expects features: those of ``LatentObservation(env, model.world)``.
+
+        Args:
+            observation: One observation or a batch.
+            state: Of a recurrent policy, from the call before; None begins anew.
+            episode_start: Where an episode begins, ``[B]``.
+            deterministic: Whether to take the most likely action.
+            action_masks: Valid actions, for an algorithm that heeds them (MaskablePPO).
+
+        Returns:
+            Actions, and the state of a recurrent policy.
+        """
+        masks = {} if action_masks is None or not heeds_masks(self.algorithm) else {"action_masks": action_masks}
+        return self.agent.predict(observation, state, episode_start, deterministic, **masks)
+
+    def save(
+        self,
+        path: str | pathlib.Path | io.BufferedIOBase,
+        exclude: Iterable[str] | None = None,
+        include: Iterable[str] | None = None,
+    ) -> None:
+        """Saves agent, world and counters as a zip; real experience is saved by :meth:`save_replay_buffer`."""
+        self.agent_counters = counters(self.agent)
+        super().save(path, exclude, include)
+
+    def set_parameters(
+        self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"
+    ) -> None:
+        """Loads the parameters of the world and the agent, as by any SB3 algorithm."""
+        super().set_parameters(load_path_or_dict, exact_match, device)
+        self._world = None
+        if hasattr(self.agent, "weights"):  # ARS learns on a flat copy of the policy's parameters
+            self.agent.weights = th.nn.utils.parameters_to_vector(self.policy.parameters()).detach()
+        if self.agent.use_sde:
+            self.policy.reset_noise()  # type: ignore[operator]
 
     def _excluded_save_params(self) -> list[str]:
         return [
@@ -296,7 +380,7 @@ class ImaginationTrainer(BaseAlgorithm):
             "_world",
             "_collector",
             "_given_model",
-            "policy_aliases",
+            "_given_policy",
         ]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
@@ -330,33 +414,36 @@ class ImaginationTrainer(BaseAlgorithm):
         """
         if self.env is None:
             raise ValueError("learn() needs a real environment: call set_env() first")
-        if reset_num_timesteps:
-            self.fitted_timesteps = 0
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
-        if reset_num_timesteps or self._collector is None:
+        if reset_num_timesteps:
+            self.fitted_timesteps = 0
             self._collector = self._new_collector()  # the environment has been reset
+        assert self.replay_buffer is not None
+        if not len(self.replay_buffer):
+            self.fitted_timesteps = self.num_timesteps  # experience that was not loaded cannot be fitted
         callback.on_training_start(locals(), globals())
         iteration, go_on = 0, True
         while go_on:
-            if self.num_timesteps - self.fitted_timesteps > 0:
+            due = self.fitted_timesteps + self.train_freq if self.fitted_timesteps else max(self.learning_starts, 2)
+            missing = min(due, total_timesteps) - self.num_timesteps
+            if missing > 0:
+                callback.on_rollout_start()
+                go_on = self._collect(missing, callback, tb_log_name, total_timesteps)
+                if go_on:
+                    callback.on_rollout_end()
+            elif self.fitted_timesteps < self.num_timesteps:
                 iteration += 1
                 self._update_current_progress_remaining(self.num_timesteps, total_timesteps)
-                self._fit(iteration, progress_bar)
+                self._fit(progress_bar)
                 self._train_in_dream(final=self.num_timesteps >= total_timesteps, progress_bar=progress_bar)
                 self.fitted_timesteps = self.num_timesteps
                 self._evaluate()
                 if log_interval is not None and iteration % log_interval == 0:
                     self.dump_logs(iteration)
-            if self.num_timesteps >= total_timesteps:
+            else:
                 break
-            wanted = self.train_freq if self.num_timesteps else max(self.learning_starts, 2)
-            callback.on_rollout_start()
-            go_on = self._collect(
-                min(wanted, total_timesteps - self.num_timesteps), callback, tb_log_name, total_timesteps
-            )
-            callback.on_rollout_end()
         callback.on_training_end()
         return self
 
@@ -368,7 +455,7 @@ class ImaginationTrainer(BaseAlgorithm):
 
         def on_step(new_obs: Any, rewards: Any, dones: Any, infos: Any, num_steps: int, **_: Any) -> bool:
             self.num_timesteps += num_steps
-            self._last_obs = new_obs
+            self._last_obs, self._last_episode_starts = new_obs, dones
             self._update_info_buffer(infos, dones)
             callback.update_locals(
                 {
@@ -383,16 +470,26 @@ class ImaginationTrainer(BaseAlgorithm):
             )
             return callback.on_step()
 
-        policy = None if self.fitted_timesteps == 0 else _Explorer(self, self.action_noise)
+        policy = None
+        if self.fitted_timesteps and self.world is not None:
+            seed, noise = self._seed_after(self.num_timesteps), _noise_of(self.action_noise, self.n_envs)
+            policy = Actor(
+                self.agent,
+                self.world if self.latent else None,
+                experience=self._collector.replay,
+                noise=noise,
+                seed=seed,
+            )
         return not self._collector.collect(policy, steps, deterministic=False, on_step=on_step).stopped
 
-    def _fit(self, iteration: int, progress_bar: bool) -> None:
+    def _fit(self, progress_bar: bool) -> None:
         """Refits the world on all real experience."""
         assert self.replay_buffer is not None
-        if self.refit == "fresh" and iteration > 1:
+        if self.refit == "fresh" and self.world_data is not None:
             fresh = make_model(self.family, self.replay_buffer, **self.world_model_kwargs)
             self.world_model.load_state_dict(fresh.state_dict())
-        kwargs = {"seed": self._seed_of(iteration), "progress": progress_bar, "logger": self.logger, **self.fit_kwargs}
+        seed = self._seed_after(self.replay_buffer.num_steps)
+        kwargs = {"seed": seed, "progress": progress_bar, "logger": self.logger, **self.fit_kwargs}
         self._world = fit(self.world_model, self.replay_buffer, **kwargs)
         quantiles = self._world.uncertainty_quantiles
         self.world_data = {
@@ -404,6 +501,7 @@ class ImaginationTrainer(BaseAlgorithm):
     def _train_in_dream(self, *, final: bool, progress_bar: bool) -> None:
         """Trains the stock algorithm in dreams of the world."""
         assert self._world is not None
+        assert self.replay_buffer is not None
         bonus = self.exploration_bonus * self._current_progress_remaining
         kwargs = dict(self.dream_kwargs)
         if bonus:
@@ -411,8 +509,9 @@ class ImaginationTrainer(BaseAlgorithm):
         kwargs.setdefault("observation", "latent" if self.latent else "decoded")
         dream = Dream(self._world, **kwargs)
         env = VecMonitor(SB3VecEnv(DreamVectorEnv(dream, self.num_dreams)))
-        env.seed(self._seed_of(self.num_timesteps))
+        env.seed(self._seed_after(self.replay_buffer.num_steps))
         self.agent.set_env(env)
+        self.agent.ep_info_buffer = None  # what was earned in dreams of an older world
         if isinstance(self.agent, OffPolicyAlgorithm) and self.agent.replay_buffer is not None:
             self.agent.replay_buffer.reset()  # what it holds was dreamed by an older world
         self.agent.set_logger(PrefixLogger(self.logger, "imagine"))
@@ -425,11 +524,15 @@ class ImaginationTrainer(BaseAlgorithm):
                     threshold=self.stop_rule,
                     every=self.stop_rule_freq,
                     horizon=dream.horizon,
-                    seed=self._seed_of(0),
+                    seed=self.seed or 0,
                 )
             )
         before = self.agent.num_timesteps
-        self.agent.learn(steps, callback=callbacks, log_interval=1, reset_num_timesteps=False)
+        begin, end = (
+            max(0.0, 1 - taken / self._total_timesteps) for taken in (self.fitted_timesteps, self.num_timesteps)
+        )
+        with schedules_between(self.agent, begin, end, steps):
+            self.agent.learn(steps, callback=callbacks, log_interval=1, reset_num_timesteps=False)
         self.dream_steps += self.agent.num_timesteps - before
         if self.agent.ep_info_buffer:
             self.logger.record("imagine/ep_rew_mean", safe_mean([info["r"] for info in self.agent.ep_info_buffer]))
@@ -440,8 +543,10 @@ class ImaginationTrainer(BaseAlgorithm):
         """Evaluates in reality, if there is an environment for it; nothing is selected by it."""
         if self.eval_env is None:
             return
-        returns, lengths = evaluate_policy(
-            self, self.eval_env, n_eval_episodes=self.n_eval_episodes, return_episode_rewards=True
+        actor = Actor(self.agent, self.world if self.latent else None, seed=self.seed)
+        evaluate = evaluate_masked_policy if heeds_masks(self.algorithm) else evaluate_policy
+        returns, lengths = evaluate(
+            actor, _untransposed(self.eval_env), n_eval_episodes=self.n_eval_episodes, return_episode_rewards=True
         )
         self.logger.record("eval/mean_reward", float(np.mean(returns)))
         self.logger.record("eval/std_reward", float(np.std(returns)))
@@ -456,26 +561,38 @@ class ImaginationTrainer(BaseAlgorithm):
         if self.ep_info_buffer:
             self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
             self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
+        if self.ep_success_buffer:
+            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
+        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
+        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
         self.logger.record("time/iterations", iteration, exclude="tensorboard")
         self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)
 
-    def _seed_of(self, purpose: int) -> int | None:
-        """A seed for one purpose (iterations, real steps), None where the agent has none."""
-        return None if self.seed is None else self.seed * 1_000_003 + purpose
+    def _seed_after(self, steps: int) -> int | None:
+        """A seed for what happens after so many real steps, None where the agent has none."""
+        return None if self.seed is None else (self.seed + 1_000_003 * steps) % 2**31
 
 
-class _Explorer:
-    """The agent as it acts in reality while it collects: stochastic, and noisy where its policy is not."""
+def _untransposed(env: VecEnv) -> VecEnv:
+    """The environment without SB3's transposition of images."""
+    return env.venv if isinstance(env, VecTransposeImage) else env
 
-    def __init__(self, trainer: ImaginationTrainer, noise: ActionNoise | None) -> None:
-        self._trainer, self._noise = trainer, noise
 
-    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
-        action, state = self._trainer.predict(observation, *args, **kwargs)
-        if self._noise is not None:
-            space = self._trainer.action_space
-            if not isinstance(space, spaces.Box):
-                raise ValueError(f"action_noise needs a Box action space, not {space}")
-            action = np.clip(action + self._noise(), space.low, space.high).astype(space.dtype)
-        return action, state
+def _noise_of(noise: ActionNoise | None, num_envs: int) -> ActionNoise | None:
+    """Noise of one process for each environment."""
+    if noise is None or num_envs == 1 or isinstance(noise, VectorizedActionNoise):
+        return noise
+    return VectorizedActionNoise(noise, num_envs)
+
+
+def _check_names(argument: str, given: dict[str, Any] | None, *functions: Callable[..., Any]) -> None:
+    known = [
+        parameter.name
+        for function in functions
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    ]
+    if unknown := set(given or {}) - set(known):
+        raise ValueError(f"{argument} has {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")

@@ -15,11 +15,14 @@ __all__ = ["MemberValidation"]
 class MemberValidation(BaseCallback):
     """Stops training in a dream when too few members of the ensemble say that the policy got better.
 
-    Every ``every`` imagined steps the deterministic policy is played in a dream of each member alone, from the same real
-    resets and with the same random numbers as before; a member reports improvement if the mean return rose.
+    Every ``every`` imagined steps the deterministic policy is played in a dream of each member alone, from the same
+    real resets and with the same random numbers as before. A member reports improvement if the mean return rose since
+    the last validation.
 
-    Source: Kurutach et al., "Model-ensemble trust-region policy optimization" (ICLR 2018), section 4.3: stop when fewer
-    than 70 % of the models report improvement.
+    Source: Kurutach et al., "Model-ensemble trust-region policy optimization" (ICLR 2018), on policy validation: go on
+    while the policy improves in more than 70 % of the models. The paper validates after every five updates and bears
+    with a few failures; here every validation should span many updates, and the first failure stops. (ARS does not
+    listen to callbacks that want to stop.)
 
     Args:
         world: A world whose model has members.
@@ -30,10 +33,10 @@ class MemberValidation(BaseCallback):
         seed: Of the validation dreams.
 
     Attributes:
-        ratio: The fraction of members that reported improvement last time (1 before the second validation).
+        ratio: The fraction of members that reported improvement last time (1 before the first time).
 
     Raises:
-        ValueError: If the world has no members, or the threshold is no fraction.
+        ValueError: If the world has no members, or a number makes no sense.
     """
 
     def __init__(
@@ -48,7 +51,10 @@ class MemberValidation(BaseCallback):
     ) -> None:
         super().__init__()
         if not 0 < threshold <= 1:
-            raise ValueError(f"stop_rule={threshold} must be a fraction of the members in (0, 1]")
+            raise ValueError(f"threshold={threshold} must be a fraction of the members in (0, 1]")
+        for name, count in (("every", every), ("num_dreams", num_dreams), ("horizon", horizon)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name}={count} must be at least 1")
         self.threshold, self.every, self.seed = threshold, every, seed
         members = getattr(world.model, "members", None)
         if members is None:

@@ -36,7 +36,8 @@ class Ensemble(WorldModel):
     """Bootstrapped probabilistic MLPs for flat Box observations and Discrete or Box actions.
 
     Each member maps (observation, action) to a diagonal Gaussian over (Δobservation, reward), and the observation that
-    was arrived at to the probability that the episode ended there (and to the valid actions, where asked for). In a
+    was arrived at to the probability p that the episode ended there and to the reward r_T in case it did: the reward
+    expected is (1 − p) · r(s, a) + p · r_T(s'), since what ends an episode is often paid like nothing else (and to the valid actions, where asked for). In a
     dream every row is computed by one randomly chosen elite member (trajectory sampling, TS1): the rows are dealt out
     to the elites in equal shares, so that a layer is one batched matrix product and no member is computed in vain.
     Every member is computed only when the uncertainty is asked for.
@@ -116,7 +117,7 @@ class Ensemble(WorldModel):
         width = int(observation_space.shape[0])
         self._targets = width + 1  # Δobservation and reward
         self.dynamics = StackedMLP(members, [width + self._action_width, *hidden, 2 * self._targets])
-        self.arrival = StackedMLP(members, [width, *arrival_hidden, 1 + (self._action_width if action_mask else 0)])
+        self.arrival = StackedMLP(members, [width, *arrival_hidden, 2 + (self._action_width if action_mask else 0)])
         self.max_log_variance = nn.Parameter(torch.full((members, 1, self._targets), 0.5))
         self.min_log_variance = nn.Parameter(torch.full((members, 1, self._targets), -10.0))
 
@@ -125,6 +126,8 @@ class Ensemble(WorldModel):
         self.register_buffer("input_scale", torch.ones(width + self._action_width))
         self.register_buffer("target_mean", torch.zeros(self._targets))
         self.register_buffer("target_std", torch.ones(self._targets))
+        self.register_buffer("terminal_reward_mean", torch.zeros(()))
+        self.register_buffer("terminal_reward_std", torch.zeros(()))
         self.register_buffer("terminates", torch.zeros(()))
         self.register_buffer("count", torch.ones(()))
         # Which resampling of the data each member sees; it moves with the member when they are sorted (`conclude`).
@@ -142,6 +145,8 @@ class Ensemble(WorldModel):
     input_scale: Tensor
     target_mean: Tensor
     target_std: Tensor
+    terminal_reward_mean: Tensor
+    terminal_reward_std: Tensor
     terminates: Tensor
     count: Tensor
     resampling: Tensor
@@ -268,12 +273,18 @@ class Ensemble(WorldModel):
         self.input_mean.copy_(mean)
         self.input_scale.copy_(torch.where(std > 1e-6, 1 / std.clamp_min(1e-12), 1.0))
         # What is constant in the data is predicted exactly: its spread is zero.
-        spread = targets.std(0, correction=0)
-        constant = spread <= 1e-6 * targets.abs().amax(0).clamp_min(1e-6)
-        self.target_mean.copy_(torch.where(constant, targets[0], targets.mean(0)))
-        self.target_std.copy_(spread.masked_fill(constant, 0))
+        center, spread = _center_and_spread(targets)
+        ended = data.terminated[:, 1]
+        if not ended.all():  # the reward at the end is learned apart
+            center[-1:], spread[-1:] = _center_and_spread(targets[~ended, -1:])
+        self.target_mean.copy_(center)
+        self.target_std.copy_(spread)
+        if ended.any():
+            center, spread = _center_and_spread(targets[ended, -1:])
+            self.terminal_reward_mean.copy_(center[0])
+            self.terminal_reward_std.copy_(spread[0])
         self.count.fill_(float(len(targets)))
-        self.terminates.fill_(float(data.terminated[:, 1].any()))
+        self.terminates.fill_(float(ended.any()))
         self._note_termination()
         if not self._may_terminate:
             warnings.warn(
@@ -295,9 +306,9 @@ class Ensemble(WorldModel):
             weight = weight * self._bootstrap_weights(transitions.index[:, 1])
         weight = weight / weight.sum(1, keepdim=True).clamp_min(1.0)  # [M, N]
 
-        error = (mean - target).square()
-        varying = self.target_std > 0
-        nll = (0.5 * (error * (-log_variance).exp() + log_variance) * varying).sum(-1)
+        counted = self._counted(transitions)
+        error = (mean - target).square() * counted
+        nll = (0.5 * (error * (-log_variance).exp() + log_variance) * counted).sum(-1)
         bound = 0.01 * (self.max_log_variance - self.min_log_variance).sum(-1).mean()
         total = (nll * weight).sum(1).mean() + bound
         metrics = {"nll": total.detach(), "mse": (error.mean(-1) * weight).sum(1).mean().detach()}
@@ -308,13 +319,17 @@ class Ensemble(WorldModel):
         # Without a single example the logit would be pushed down forever; such a world never terminates anyway.
         termination = (cross_entropy * weight).sum(1).mean() * self.terminates
         total, metrics["termination"] = total + termination, termination.detach()
+        ends = weight * terminated
+        reward = (transitions.reward[:, 1] - self.terminal_reward_mean) / self.terminal_reward_std.clamp_min(1e-6)
+        terminal = (rest[..., 1] - reward).square() * (self.terminal_reward_std > 0)
+        total = total + 0.5 * (terminal * ends).sum(1).mean()
         # Terminations are few: a Gaussian prior on these weights (a MAP estimate, so its weight is 1 / N) keeps every
         # member unsure where it has seen nothing, and the mixture calibrated however long it is trained.
         squares = sum(weights.square().sum() for weights in self.arrival.weights)
         total = total + _PRIOR_PRECISION * squares / (2 * self.members * self.count)
         if self.action_mask:
             valid = transitions.columns["action_mask"][:, 1].float().expand(self.members, -1, -1)
-            masks = F.binary_cross_entropy_with_logits(rest[..., 1:], valid, reduction="none").mean(-1)
+            masks = F.binary_cross_entropy_with_logits(rest[..., 2:], valid, reduction="none").mean(-1)
             mask_loss = (masks * weight).sum(1).mean()
             total, metrics["action_mask"] = total + mask_loss, mask_loss.detach()
         return Loss(total, metrics)
@@ -328,7 +343,9 @@ class Ensemble(WorldModel):
         """
         transitions = _pairs(batch)
         mean, _, target = self._predicted(transitions)
-        error = (mean - target).square().sum(-1) / (self.target_std > 0).sum().clamp_min(1)
+        error = ((mean - target).square() * self._counted(transitions)).sum(-1) / (self.target_std > 0).sum().clamp_min(
+            1
+        )
         valid = (~transitions.first[:, 1]).float()
         return (error * valid).sum(1) / valid.sum().clamp_min(1.0)
 
@@ -384,9 +401,9 @@ class Ensemble(WorldModel):
         log_variance = self._bounded(log_variance, slice(start, stop))
         target = mean + (0.5 * log_variance).exp() * noise
         target = torch.addcmul(self.target_mean, target, self.target_std)
-        next_observation = raw[..., : self._targets - 1] + target[..., :-1]
+        next_observation = torch.clamp(raw[..., : self._targets - 1] + target[..., :-1], self._low, self._high)
         parts = [next_observation, target[..., -1:]]
-        if (self._may_terminate and self._termination_fn is None) or self.action_mask:
+        if self._may_terminate or self.action_mask:
             parts.append(self.arrival(self._arrived(next_observation), start, stop))
         return torch.cat(parts, -1)
 
@@ -412,13 +429,16 @@ class Ensemble(WorldModel):
         rest: Tensor,
         uncertainty: Tensor | None,
     ) -> Prediction:
-        if self._reward_fn is not None:
-            reward = self._reward_fn(observation, action, next_observation)
         if self._termination_fn is not None:
             terminated = self._termination_fn(observation, action, next_observation).to(torch.float32)
         else:
             terminated = rest[:, 0].sigmoid() if self._may_terminate else torch.zeros_like(reward)
-        extras = {"action_mask": rest[:, 1:].sigmoid()} if self.action_mask else {}
+        if self._reward_fn is not None:
+            reward = self._reward_fn(observation, action, next_observation)
+        elif self._may_terminate:
+            terminal = torch.addcmul(self.terminal_reward_mean, rest[:, 1], self.terminal_reward_std)
+            reward = torch.lerp(reward, terminal, terminated)
+        extras = {"action_mask": rest[:, 2:].sigmoid()} if self.action_mask else {}
         return Prediction(reward, terminated, uncertainty, extras)
 
     def _predicted(self, transitions: Batch) -> tuple[Tensor, Tensor, Tensor]:
@@ -432,6 +452,12 @@ class Ensemble(WorldModel):
         varying = self.target_std > 0
         target = (self._raw_targets(transitions) - self.target_mean) / torch.where(varying, self.target_std, 1.0)
         return mean * varying, self._bounded(log_variance), target * varying
+
+    def _counted(self, transitions: Batch) -> Tensor:
+        """Which targets carry loss, ``[N, D + 1]``: what varies, and the reward only where the episode went on."""
+        counted = (self.target_std > 0).float().repeat(len(transitions.index), 1)
+        counted[:, -1] *= ~transitions.terminated[:, 1]
+        return counted
 
     def _note_termination(self, *_: Any) -> None:
         """Keeps a host copy of ``terminates``, so that a dream need not ask the device in every step."""
@@ -466,6 +492,13 @@ def _action_scaling(space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:
     scale = torch.where(bounded, 2 / width, 1.0)
     shift = torch.where(bounded, -1 - low * scale, 0.0)
     return scale.float(), shift.float(), bounded
+
+
+def _center_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of ``[N, D]``; what is constant has exactly its value and no spread."""
+    spread = values.std(0, correction=0)
+    constant = spread <= 1e-6 * values.abs().amax(0).clamp_min(1e-6)
+    return torch.where(constant, values[0], values.mean(0)), spread.masked_fill(constant, 0)
 
 
 def _flat(observation: Observation) -> Tensor:

@@ -26,6 +26,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces, safe_mean
 from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecTransposeImage
 from typing_extensions import Self
 
+from imagine_agents.common.bounded_features import BoundedFeatures
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
 from imagine_agents.common.inner_algorithm import counters, heeds_masks, make_algorithm, schedules_between
 from imagine_agents.common.prefix_logger import PrefixLogger
@@ -33,6 +34,7 @@ from imagine_agents.imagination_trainer.acting import Actor
 from imagine_agents.imagination_trainer.progress import DreamProgress
 from imagine_agents.imagination_trainer.validation import MemberValidation
 from imagine_envs.dreams import Dream, DreamVectorEnv
+from imagine_envs.dreams.dream import feature_space
 from imagine_envs.experience import Collector, Replay
 from imagine_envs.world_models import World, WorldModel, fit, make_model
 from imagine_envs.world_models.families import family_class
@@ -79,7 +81,8 @@ class ImaginationTrainer(BaseAlgorithm):
         eval_env: Where to evaluate after each training in a dream; its steps are not counted, and nothing is selected.
         n_eval_episodes: Episodes of an evaluation.
         learning_rate: Of the inner algorithm; None is its own default.
-        policy_kwargs: Of the inner policy.
+        policy_kwargs: Of the inner policy. Flat observations are scaled by their bounds
+            (:class:`~imagine_agents.common.bounded_features.BoundedFeatures`) unless a features extractor is given.
         stats_window_size: Real episodes in ``rollout/ep_rew_mean``.
         tensorboard_log: Folder of the TensorBoard log.
         verbose: 0 is silent, 1 prints the log table.
@@ -206,6 +209,8 @@ class ImaginationTrainer(BaseAlgorithm):
         return self.algorithm.policy_aliases[policy_name]
 
     def _setup_model(self) -> None:
+        if self.env is None and not hasattr(self, "real_observation_space"):
+            raise ValueError("env is None; an environment, or its id, was expected (only load() does without)")
         self.set_random_seed(self.seed)
         if self.env is not None:
             # Worlds are of the environment itself; only SB3's networks want the channels of images first.
@@ -260,10 +265,7 @@ class ImaginationTrainer(BaseAlgorithm):
 
     def _new_agent(self) -> BaseAlgorithm:
         """The stock algorithm with the dream's spaces, before there is a dream."""
-        observation_space = self.real_observation_space
-        if self.latent:
-            width = int(self.world_model.features(self.world_model.initial(1)).shape[1])
-            observation_space = spaces.Box(-np.inf, np.inf, (width,), np.float32)
+        observation_space = feature_space(self.world_model) if self.latent else self.real_observation_space
         kwargs = {} if self.learning_rate is None else {"learning_rate": self.learning_rate}
         agent = make_algorithm(
             self.algorithm,
@@ -271,7 +273,7 @@ class ImaginationTrainer(BaseAlgorithm):
             observation_space,
             self.action_space,
             self.num_dreams,
-            policy_kwargs=dict(self.policy_kwargs) or None,
+            policy_kwargs=self._inner_policy_kwargs(observation_space) or None,
             seed=self.seed,
             device=self.device,
             **kwargs,
@@ -279,6 +281,14 @@ class ImaginationTrainer(BaseAlgorithm):
         )
         vars(agent).update(self.agent_counters)
         return agent
+
+    def _inner_policy_kwargs(self, observation_space: spaces.Space[Any]) -> dict[str, Any]:
+        """The policy's arguments; flat observations are scaled by their bounds where the policy takes an extractor."""
+        kwargs = dict(self.policy_kwargs)
+        flat = isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 1
+        if flat and "features_extractor_class" in inspect.signature(self.policy_class.__init__).parameters:
+            kwargs.setdefault("features_extractor_class", BoundedFeatures)
+        return kwargs
 
     @property
     def replay_buffer(self) -> Replay | None:

@@ -20,7 +20,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 from stable_baselines3.common.env_util import make_vec_env
-from toy_worlds import walk_world
+from toy_worlds import Walk, walk_world
 
 import imagine_envs  # noqa: F401 (registers the id)
 from imagine_envs.dreams import Dream, DreamEnv, DreamVectorEnv
@@ -78,6 +78,14 @@ def test_gym_make_vec(cartpole_path: str) -> None:
         assert envs.observation_space.contains(observations)
         assert (rewards.dtype, terminations.dtype, truncations.dtype) == (np.float32, bool, bool)
         assert rewards.shape == terminations.shape == truncations.shape == (5,)
+
+
+def test_a_device_can_be_named(cartpole_path: str, cartpole_world: World) -> None:
+    for world in (cartpole_path, cartpole_world):
+        assert DreamEnv(world, device="cpu").dream.device.type == "cpu"
+        assert DreamVectorEnv(world, 2, device="cpu").dream.device.type == "cpu"
+    with pytest.raises((ValueError, RuntimeError), match="abacus"):
+        DreamEnv(cartpole_path, device="abacus")
 
 
 def test_options_reach_the_dream(cartpole_path: str) -> None:
@@ -295,7 +303,9 @@ def test_uncertainty_in_the_info(mode: AutoresetMode) -> None:
         assert not info["uncertainty"].any()
     env = DreamEnv(walk_world(starts=1), uncertainty_penalty=1.0, temperature=0)
     env.reset(seed=0)
-    assert env.step(1)[4] == {"uncertainty": 1.5}
+    info = env.step(1)[4]
+    assert info == {"uncertainty": 1.5}
+    assert type(info["uncertainty"]) is float
 
 
 @pytest.mark.parametrize("wrapper", ["RecordEpisodeStatistics", "NormalizeObservation", "ClipReward", "FlattenObs"])
@@ -409,12 +419,20 @@ def test_a_single_dreams_arrays_are_fresh() -> None:
 
 
 def test_the_actions_array_is_not_kept() -> None:
-    envs = DreamVectorEnv(certain_walk(), 2)
+    class Keeper(Walk):
+        def imagine(self, state: Any, action: Any, **kwargs: Any) -> Any:
+            after, prediction = super().imagine(state, action, **kwargs)
+            return {**after, "action": action}, prediction
+
+    world = walk_world()
+    world.model.__class__ = Keeper
+    world.starts["action"] = torch.zeros(50, dtype=torch.int64)
+    envs = DreamVectorEnv(world, 2)
     envs.reset(seed=0)
-    actions = np.ones(2, int)
+    actions = np.ones(2, np.int64)
     envs.step(actions)
     actions[:] = -1
-    assert envs.step(np.ones(2, int))[0][:, 0].tolist() == [2.5, 2.5]
+    assert envs.snapshot().model["action"].tolist() == [1, 1]
 
 
 @pytest.mark.parametrize("kind", ["float64", "uint8", "dict"])
@@ -667,7 +685,7 @@ def test_box_actions_are_checked(pendulum_world: World, actions: Any, message: s
 
 def test_actions_in_any_clothes(pendulum_world: World) -> None:
     results = []
-    read_only = np.zeros((2, 1))
+    read_only = np.zeros((2, 1), np.float32)
     read_only.flags.writeable = False
     for actions in (np.zeros((2, 1), np.float64), torch.zeros(2, 1), [[0], [0]], read_only, np.zeros((4, 1))[::-2]):
         envs = DreamVectorEnv(pendulum_world, 2)

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from imagine_envs.spaces import Observation, to_tensor
-from imagine_envs.world_models.protocol import State
+from imagine_envs.world_models.protocol import State, WorldModel
 from imagine_envs.world_models.world import World, resolve_device
 
 __all__ = ["DEFAULT_HORIZON", "Dream", "DreamState", "Step", "feature_space"]
@@ -162,7 +162,7 @@ class Dream:
         if observation == "decoded":
             self.observation_space = world.observation_space
         else:
-            self.observation_space = feature_space(world)
+            self.observation_space = feature_space(world.model)
 
     @property
     def device(self) -> torch.device:
@@ -285,13 +285,13 @@ class Dream:
         return {**self.__dict__, "_generators": {}}
 
 
-def feature_space(world: World) -> spaces.Box:
-    """The space of a world's features: of latent dreams, and of real environments seen through its filter.
+def feature_space(model: WorldModel) -> spaces.Box:
+    """The space of a world model's features: of latent dreams, and of real environments seen through its filter.
 
     Features know no bounds. The largest float stands for them, as Gymnasium's checker takes infinity for a mistake.
     """
     with torch.no_grad():
-        width = int(world.model.features({key: value[:1] for key, value in world.starts.items()}).shape[1])
+        width = int(model.features(model.initial(1)).shape[1])
     largest = np.finfo(np.float32).max
     return spaces.Box(-largest, largest, (width,), np.float32)
 

@@ -66,7 +66,7 @@ class Filter:
         self.num_envs = int(num_envs)
         self.digest = world.digest
         self._state = FilterState(world.model.initial(self.num_envs), torch.empty(0))
-        self.observation_space = feature_space(world)
+        self.observation_space = feature_space(world.model)
         space = world.action_space
         self._no_action = np.zeros((self.num_envs, *(space.shape or ())), dtype=space.dtype) + getattr(
             space, "start", 0

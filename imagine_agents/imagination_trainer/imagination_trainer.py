@@ -77,10 +77,12 @@ class ImaginationTrainer(BaseAlgorithm):
         stop_rule_freq: Imagined steps between two looks of the stop rule.
         exploration_bonus: Rewards uncertainty in dreams by this factor, decayed linearly to 0 at the last real step, so
             that the agent collects where the members disagree and the final policy is not biased.
-        action_noise: Noise on the actions of real steps, for algorithms whose policy is deterministic.
+        action_noise: Noise on the actions of real steps, for algorithms whose policy is deterministic; in units of half
+            the action space's range, as in SB3.
         eval_env: Where to evaluate after each training in a dream; its steps are not counted, and nothing is selected.
         n_eval_episodes: Episodes of an evaluation.
-        learning_rate: Of the inner algorithm; None is its own default.
+        learning_rate: Of the inner algorithm; None is its default in dreams. Schedules (ε of DQN, too) run from the
+            first real step to the last: each training in a dream spans the real steps that were taken since the last.
         policy_kwargs: Of the inner policy. Flat observations are scaled by their bounds
             (:class:`~imagine_agents.common.bounded_features.BoundedFeatures`) unless a features extractor is given.
         stats_window_size: Real episodes in ``rollout/ep_rew_mean``.

@@ -15,9 +15,9 @@ __all__ = ["MemberValidation"]
 class MemberValidation(BaseCallback):
     """Stops training in a dream when too few members of the ensemble say that the policy got better.
 
-    Every ``every`` imagined steps the deterministic policy is played in a dream of each member alone, from the same
-    real resets and with the same random numbers as before. A member reports improvement if the mean return rose since
-    the last validation.
+    Every ``every`` imagined steps (if it was updated in between) the deterministic policy is played in a dream of each
+    member alone, from the same real resets and with the same random numbers as before. A member reports improvement if
+    the mean return rose since the last validation.
 
     Source: Kurutach et al., "Model-ensemble trust-region policy optimization" (ICLR 2018), on policy validation: go on
     while the policy improves in more than 70 % of the models. The paper validates after every five updates and bears
@@ -66,22 +66,25 @@ class MemberValidation(BaseCallback):
         self._horizon = horizon or Dream(world).horizon
         self._num_dreams = num_dreams
         self._before: np.ndarray | None = None
-        self._next = 0
+        self._next = self._updates = 0
 
     def _on_training_start(self) -> None:
-        self._before = self._returns()
-        self._next = self.num_timesteps + self.every
+        self._await_next(self._returns())
 
     def _on_step(self) -> bool:
-        if self.num_timesteps < self._next:
-            return True
+        if self.num_timesteps < self._next or self.model._n_updates == self._updates:
+            return True  # a policy that has not been updated cannot have improved
         assert self._before is not None
         now = self._returns()
         self.ratio = float((now > self._before).mean())
         self.logger.record("validation/improved_members", self.ratio)
         self.logger.record("validation/ep_rew_mean", float(now.mean()))
-        self._before, self._next = now, self.num_timesteps + self.every
+        self._await_next(now)
         return self.ratio >= self.threshold
+
+    def _await_next(self, returns: np.ndarray) -> None:
+        self._before, self._updates = returns, self.model._n_updates
+        self._next = self.num_timesteps + self.every
 
     def _returns(self) -> np.ndarray:
         """The policy's mean return in the dreams of each member, ``[M]``."""

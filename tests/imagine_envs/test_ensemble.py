@@ -17,17 +17,18 @@ from torch.nn import functional as F
 from imagine_envs.dreams import Dream
 from imagine_envs.experience import Batch, Replay
 from imagine_envs.world_models import Ensemble, World, fit, fit_model, register_reward, register_termination
+from imagine_envs.world_models.stacked_mlp import StackedMLP
 
-OBSERVATION = spaces.Box(np.array([-5, -np.inf, -1], np.float32), np.array([5, np.inf, 2], np.float32))
+OBSERVATION = spaces.Box(np.array([-50, -np.inf, -10], np.float32), np.array([50, np.inf, 20], np.float32))
 DISCRETE = spaces.Discrete(3, start=1)
 BOX = spaces.Box(np.array([-2, 0], np.float32), np.array([2, 10], np.float32))
 SMALL: dict[str, Any] = {"hidden": (8, 6), "arrival_hidden": (5,)}
-GOLDEN_LOSSES = [7.173037, 6.980752]
-GOLDEN_ERRORS = [2.15128, 2.117385, 2.088181]
+GOLDEN_LOSSES = [7.037953, 6.850207]
+GOLDEN_ERRORS = [2.024561, 2.012322, 1.977276]
 
 
 def scrambled(
-    action_space: spaces.Space[Any] = DISCRETE, *, members: int = 5, elites: int = 3, **kwargs: Any
+    action_space: spaces.Space[Any] = DISCRETE, *, members: int = 5, elites: int = 3, ends: bool = True, **kwargs: Any
 ) -> Ensemble:
     """An ensemble in which every number differs from every other, so that no mix-up stays unseen."""
     torch.manual_seed(0)
@@ -40,7 +41,9 @@ def scrambled(
         model.input_scale[:3] = 0.5 + torch.rand(3)
         model.target_mean.copy_(torch.randn(4))
         model.target_std.copy_(0.5 + torch.rand(4))
-        model.terminates.fill_(1)
+        model.terminal_reward_mean.fill_(-3)
+        model.terminal_reward_std.fill_(1.5)
+        model.terminates.fill_(ends)
     model.load_state_dict(model.state_dict())  # what is kept beside the buffers follows them
     return model.eval()
 
@@ -79,10 +82,18 @@ def plain_gaussian(model: Ensemble, member: int, observation: Tensor, action: Te
     return mean * model.target_std + model.target_mean, (log_variance / 2).exp() * model.target_std
 
 
-def plain_arrival(model: Ensemble, member: int, next_observation: Tensor) -> Tensor:
-    """Probabilities that belong to the observation arrived at."""
+def plain_arrival(model: Ensemble, member: int, next_observation: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """What belongs to the observation arrived at: p(end) ``[B]``, the reward if it was the end ``[B]``, masks."""
     scaled = (next_observation - model.input_mean[:3]) * model.input_scale[:3]
-    return plain_network(model.arrival, member, scaled).sigmoid()
+    output = plain_network(model.arrival, member, scaled)
+    terminal = output[:, 1] * model.terminal_reward_std + model.terminal_reward_mean
+    return output[:, 0].sigmoid(), terminal, output[:, 2:].sigmoid()
+
+
+def plain_reward(model: Ensemble, member: int, mean: Tensor, next_observation: Tensor) -> Tensor:
+    """The reward that is expected on arriving, ``[B]``."""
+    ended, terminal, _ = plain_arrival(model, member, next_observation)
+    return (1 - ended) * mean[:, 3] + ended * terminal
 
 
 def imagined(model: Ensemble, rows: int, *, seed: int = 0, **kwargs: Any) -> tuple[Tensor, Any]:
@@ -106,25 +117,71 @@ def members_of_rows(model: Ensemble, rows: int, **kwargs: Any) -> Tensor:
 # --- one step -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("gradients", [True, False])  # without, other routes are taken
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("networks", "rows"), [(1, 1), (3, 1), (3, 7), (5, 512), (5, 513), (3, 1300)])
+def test_stacked_networks_are_plain_networks_side_by_side(
+    networks: int, rows: int, threads: int, gradients: bool
+) -> None:
+    torch.manual_seed(0)
+    stack = StackedMLP(networks, [5, 64, 64, 64, 7, 64, 3])
+    inputs = torch.randn(networks, rows, 5)
+    kept = inputs.clone()
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.set_grad_enabled(gradients):
+            whole = stack(inputs)
+            part = stack(inputs[networks // 2 :], networks // 2)
+            one = stack(inputs[:1].expand(networks, -1, -1))  # not contiguous
+    finally:
+        torch.set_num_threads(before)
+    for network in range(networks):
+        expected = plain_network(stack, network, inputs[network])
+        torch.testing.assert_close(whole[network], expected, atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(one[network], plain_network(stack, network, inputs[0]), atol=1e-5, rtol=1e-5)
+        if network >= networks // 2:
+            torch.testing.assert_close(part[network - networks // 2], expected, atol=1e-5, rtol=1e-5)
+    assert torch.equal(inputs, kept)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 64])
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "box"])
-def test_every_row_is_the_prediction_of_the_one_elite_it_was_dealt_to(space: spaces.Space[Any], rows: int) -> None:
+def test_every_row_is_the_prediction_of_the_one_elite_it_was_dealt_to(
+    space: spaces.Space[Any], rows: int, gradients: bool
+) -> None:
     model = scrambled(space, action_mask=space is DISCRETE)
     observation, action = some_observations(rows), some_actions(space, rows)
     members = members_of_rows(model, rows)
-    after, prediction = imagined(model, rows, temperature=0.0)
+    with torch.set_grad_enabled(gradients):
+        after, prediction = imagined(model, rows, temperature=0.0)
     for row, member in enumerate(members.tolist()):
         mean, _ = plain_gaussian(model, member, observation[row : row + 1], action[row : row + 1])
         torch.testing.assert_close(after[row], observation[row] + mean[0, :3], atol=1e-5, rtol=1e-5)
-        torch.testing.assert_close(prediction.reward[row], mean[0, 3], atol=1e-5, rtol=1e-5)
-        arrival = plain_arrival(model, member, after[row : row + 1])[0]
-        torch.testing.assert_close(prediction.terminated[row], arrival[0], atol=1e-5, rtol=1e-5)
+        arrived = after[row : row + 1]
+        reward = plain_reward(model, member, mean, arrived)
+        torch.testing.assert_close(prediction.reward[row], reward[0], atol=1e-5, rtol=1e-5)
+        ended, _, masks = plain_arrival(model, member, arrived)
+        torch.testing.assert_close(prediction.terminated[row], ended[0], atol=1e-5, rtol=1e-5)
         if space is DISCRETE:
-            torch.testing.assert_close(prediction.extras["action_mask"][row], arrival[1:], atol=1e-5, rtol=1e-5)
+            torch.testing.assert_close(prediction.extras["action_mask"][row], masks[0], atol=1e-5, rtol=1e-5)
     assert prediction.extras.keys() == ({"action_mask"} if space is DISCRETE else set())
     assert prediction.uncertainty is None
     assert after.dtype == prediction.reward.dtype == prediction.terminated.dtype == torch.float32
     assert prediction.reward.shape == prediction.terminated.shape == (rows,)
+
+
+@pytest.mark.parametrize("gradients", [True, False])
+def test_a_large_batch_is_dealt_out_as_a_small_one(gradients: bool) -> None:
+    model, rows = scrambled(), 2_000
+    observation, action = some_observations(rows), some_actions(DISCRETE, rows)
+    with torch.set_grad_enabled(gradients):
+        after, _ = imagined(model, rows, temperature=0.0)
+    means = [plain_gaussian(model, member, observation, action)[0] for member in range(3)]
+    distances = torch.stack([(observation + mean[:, :3] - after).abs().amax(1) for mean in means])
+    assert (distances.amin(0) < 1e-5).all()
+    assert torch.bincount(distances.argmin(0)).max() == 667
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4, 60, 61])
@@ -148,7 +205,7 @@ def test_every_row_meets_every_elite_equally_often() -> None:
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 64])
 def test_temperature_scales_the_spread_of_the_same_draw(rows: int) -> None:
-    model = scrambled()
+    model = scrambled(ends=False)
     observation, action = some_observations(rows), some_actions(DISCRETE, rows)
     members = members_of_rows(model, rows).tolist()
     gaussians = [plain_gaussian(model, m, observation[i : i + 1], action[i : i + 1]) for i, m in enumerate(members)]
@@ -167,11 +224,11 @@ def test_temperature_scales_the_spread_of_the_same_draw(rows: int) -> None:
 
 @pytest.mark.parametrize("rows", [1, 6])
 def test_the_spread_is_that_of_the_rows_own_member(rows: int) -> None:
-    model = scrambled()
+    model = scrambled(ends=False)
     with torch.no_grad():
         for member in range(5):  # so that the bounds decide
-            model.max_log_variance[member] = 2.0 * member
-            model.min_log_variance[member] = 2.0 * member - 0.01
+            model.max_log_variance[member] = 2.0 * member - 4
+            model.min_log_variance[member] = 2.0 * member - 4.01
     observation, action = some_observations(rows), some_actions(DISCRETE, rows)
     gaussians = [plain_gaussian(model, m, observation, action) for m in range(5)]
     noise: dict[int, list[Tensor]] = {0: [], 1: [], 2: []}
@@ -209,11 +266,22 @@ def test_the_state_is_not_changed_in_place() -> None:
 def test_observing_takes_the_observation_and_decoding_clips_it() -> None:
     model = scrambled()
     assert model.initial(2)["observation"].tolist() == [[0, 0, 0], [0, 0, 0]]
-    seen = torch.tensor([[6.0, 1e9, -2.0], [-6.0, -1e9, 1.5]])
+    seen = torch.tensor([[60.0, 1e9, -20.0], [-60.0, -1e9, 1.5]])
     state = model.observe(model.initial(2), torch.ones(2), seen, torch.zeros(2, dtype=torch.bool))
     assert torch.equal(state["observation"], seen)
     assert torch.equal(model.features(state), seen)
-    assert model.decode(state).tolist() == [[5, 1e9, -1], [-5, -1e9, 1.5]]
+    assert model.decode(state).tolist() == [[50, 1e9, -10], [-50, -1e9, 1.5]]
+
+
+def test_a_dream_stays_within_the_space_where_it_has_bounds() -> None:
+    model = scrambled()
+    with torch.no_grad():
+        model.target_mean.copy_(torch.tensor([100.0, 100.0, -100.0, 0.0]))
+    after, prediction = imagined(model, 7, temperature=0.0)
+    assert torch.equal(after[:, [0, 2]], torch.tensor([50.0, -10.0]).expand(7, 2))
+    assert (after[:, 1] > 50).all()
+    ended = torch.stack([plain_arrival(model, m, after)[0] for m in range(3)])  # of the observation as it is kept
+    assert (prediction.terminated - ended).abs().amin(0).max() < 1e-5
 
 
 @pytest.mark.parametrize("rows", [1, 4])
@@ -226,10 +294,11 @@ def test_gradients_flow_from_a_dream_to_its_actions_and_state(rows: int) -> None
     after, prediction = model.imagine({"observation": observation}, action, temperature=0.0, generator=generator)
     means = [plain_gaussian(model, m, observation[i : i + 1], action[i : i + 1])[0] for i, m in enumerate(members)]
     plain = observation + torch.cat(means)[:, :3]
-    ended = torch.cat([plain_arrival(model, m, plain[i : i + 1])[:, 0] for i, m in enumerate(members)])
+    ended = torch.cat([plain_arrival(model, m, plain[i : i + 1])[0] for i, m in enumerate(members)])
+    reward = torch.cat([plain_reward(model, m, means[i], plain[i : i + 1]) for i, m in enumerate(members)])
     for output, expected in (
         (after["observation"].sum(), plain.sum()),
-        (prediction.reward.sum(), torch.cat(means)[:, 3].sum()),
+        (prediction.reward.sum(), reward.sum()),
         (prediction.terminated.sum(), ended.sum()),
     ):
         ours, theirs = (torch.autograd.grad(x, (action, observation), retain_graph=True) for x in (output, expected))
@@ -317,14 +386,18 @@ def plain_loss(model: Ensemble, batch: Batch, *, masks: bool) -> Tensor:
                 mean, std = plain_gaussian(model, member, before[None], batch.action[row, t][None])
                 target = torch.cat([after - before, batch.reward[row, t : t + 1]])
                 density = Normal(mean[0] / model.target_std, std[0] / model.target_std)
-                target = target / model.target_std
-                nll = -(density.log_prob(target) + 0.5 * math.log(2 * math.pi)).sum()
-                arrival = plain_arrival(model, member, after[None])[0]
-                cross_entropy = F.binary_cross_entropy(arrival[0], batch.terminated[row, t].float())
-                total = total + weight * (nll + cross_entropy)
+                nll = -(density.log_prob(target / model.target_std) + 0.5 * math.log(2 * math.pi))
+                ended, terminal, valid = plain_arrival(model, member, after[None])
+                total = total + weight * nll[:3].sum()
+                if batch.terminated[row, t]:
+                    error = (terminal[0] - batch.reward[row, t]) / model.terminal_reward_std
+                    total = total + weight * 0.5 * error.square()
+                else:
+                    total = total + weight * nll[3]
+                total = total + weight * F.binary_cross_entropy(ended[0], batch.terminated[row, t].float())
                 if masks:
-                    valid = batch.columns["action_mask"][row, t].float()
-                    total = total + weight * F.binary_cross_entropy(arrival[1:], valid)
+                    seen = batch.columns["action_mask"][row, t].float()
+                    total = total + weight * F.binary_cross_entropy(valid[0], seen)
         bound = 0.01 * (model.max_log_variance[member] - model.min_log_variance[member]).sum()
         prior = 0.3 / 2 / model.count * sum(weights[member].square().sum() for weights in model.arrival.weights)
         members.append(total / max(weights, 1.0) + bound + prior)
@@ -379,7 +452,9 @@ def test_validation_is_the_mean_squared_error_of_each_member() -> None:
     target = torch.cat([observation[:, 1] - observation[:, 0], batch.reward[:, 1:]], 1)
     for member, error in enumerate(model.validate(batch).tolist()):
         mean, _ = plain_gaussian(model, member, observation[:, 0], batch.action[:, 1])
-        expected = ((mean - target) / model.target_std).square().mean()
+        squares = ((mean - target) / model.target_std).square()
+        squares[batch.terminated[:, 1], 3] = 0  # another network's
+        expected = squares.mean()
         assert error == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -392,6 +467,7 @@ def test_what_never_varies_has_no_part_in_loss_and_validation() -> None:
         parts.append(only.validate(batch))
     torch.testing.assert_close(model.validate(batch), torch.stack(parts).mean(0))
     model.target_std[1:] = 0
+    model.terminal_reward_std.fill_(0)
     losses = []
     for reward in (0.0, 1e3):
         batch.reward.fill_(reward)
@@ -479,10 +555,11 @@ def test_a_member_is_a_model_of_its_own(index: int) -> None:
     after, prediction = single.imagine({"observation": observation}, action, temperature=0.0)
     mean, _ = plain_gaussian(model, index, observation, action)
     torch.testing.assert_close(after["observation"], observation + mean[:, :3], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(prediction.reward, mean[:, 3], atol=1e-5, rtol=1e-5)
-    arrival = plain_arrival(model, index, after["observation"])
-    torch.testing.assert_close(prediction.terminated, arrival[:, 0], atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(prediction.extras["action_mask"], arrival[:, 1:], atol=1e-5, rtol=1e-5)
+    reward = plain_reward(model, index, mean, after["observation"])
+    torch.testing.assert_close(prediction.reward, reward, atol=1e-5, rtol=1e-5)
+    ended, _, masks = plain_arrival(model, index, after["observation"])
+    torch.testing.assert_close(prediction.terminated, ended, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(prediction.extras["action_mask"], masks, atol=1e-5, rtol=1e-5)
     batch = random_batch(model)
     torch.testing.assert_close(single.validate(batch)[0], model.validate(batch)[index])
 
@@ -522,7 +599,10 @@ PLANE = spaces.Box(-20, 20, (2,), np.float32)
 
 
 def exact_replay(steps: int = 600, *, masks: bool = False) -> Replay:
-    """Random actions that move by MOVES and pay REWARDS; the episode ends on arriving at x > 1, or after ten steps."""
+    """Random actions that move by MOVES and pay REWARDS; arriving at x > 1 ends the episode and pays 5 − y instead.
+
+    Episodes are cut after ten steps.
+    """
     rng = np.random.default_rng(0)
     replay = Replay(PLANE, DISCRETE, columns={"action_mask": ((3,), bool)} if masks else None)
 
@@ -540,7 +620,7 @@ def exact_replay(steps: int = 600, *, masks: bool = False) -> Replay:
         action = int(rng.integers(1, 4))
         x = (x + MOVES[action - 1].numpy()).astype(np.float32)
         ended = bool(x[0] > 1)
-        add(x, action, float(REWARDS[action - 1]), ended, clock == 10, False)
+        add(x, action, float(5 - x[1] if ended else REWARDS[action - 1]), ended, clock == 10, False)
     return replay
 
 
@@ -556,7 +636,7 @@ def exact_model() -> Ensemble:
 @torch.no_grad()
 def test_learned_rewards_and_moves_belong_to_the_action_taken(exact_model: Ensemble) -> None:
     action = torch.tensor([1, 2, 3]).repeat(20)
-    observation = torch.rand(60, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    observation = torch.rand(60, 2, generator=torch.Generator().manual_seed(0)) * 1.4 - 1  # far from the end
     after, prediction = exact_model.imagine({"observation": observation}, action)
     torch.testing.assert_close(prediction.reward, REWARDS[action - 1], atol=0.2, rtol=0)
     torch.testing.assert_close(after["observation"] - observation, MOVES[action - 1], atol=0.06, rtol=0)
@@ -564,11 +644,13 @@ def test_learned_rewards_and_moves_belong_to_the_action_taken(exact_model: Ensem
 
 @torch.no_grad()
 def test_learned_termination_belongs_to_the_observation_arrived_at(exact_model: Ensemble) -> None:
-    observation = torch.stack([torch.tensor([0.85, -0.9]).lerp(torch.tensor([0.95, 0.9]), i / 9) for i in range(10)])
+    observation = torch.stack([torch.tensor([0.85, -0.6]).lerp(torch.tensor([0.95, 0.6]), i / 9) for i in range(10)])
     for action, ends in ((3, 1.0), (1, 0.0)):  # to x ≈ 1.25, to x ≈ 0.6
         for _ in range(3):
-            _, prediction = exact_model.imagine({"observation": observation}, torch.full((10,), action))
-            torch.testing.assert_close(prediction.terminated, torch.full((10,), ends), atol=0.25, rtol=0)
+            after, prediction = exact_model.imagine({"observation": observation}, torch.full((10,), action))
+            torch.testing.assert_close(prediction.terminated, torch.full((10,), ends), atol=0.4, rtol=0)
+            pay = 5 - after["observation"][:, 1] if ends else REWARDS[action - 1].expand(10)
+            torch.testing.assert_close(prediction.reward, pay, atol=1.6, rtol=0)
 
 
 @torch.no_grad()
@@ -612,7 +694,13 @@ def test_statistics_are_those_of_transitions() -> None:
     torch.testing.assert_close(model.input_mean, torch.cat([before.mean(0), torch.zeros(3)]))
     torch.testing.assert_close(model.input_scale, torch.cat([1 / before.std(0, correction=0), torch.ones(3)]))
     delta = data.observation[:, 1] - before  # type: ignore[index]
-    torch.testing.assert_close(model.target_mean, torch.cat([delta.mean(0), data.reward[:, 1].mean()[None]]))
+    ended, reward = data.terminated[:, 1], data.reward[:, 1]
+    assert 3 < ended.sum() < 30
+    torch.testing.assert_close(model.target_mean, torch.cat([delta.mean(0), reward[~ended].mean()[None]]))
+    std = torch.cat([delta.std(0, correction=0), reward[~ended].std(0, correction=0)[None]])
+    torch.testing.assert_close(model.target_std, std)
+    torch.testing.assert_close(model.terminal_reward_mean, reward[ended].mean())
+    torch.testing.assert_close(model.terminal_reward_std, reward[ended].std(correction=0))
     assert model.count == 100
 
 
@@ -623,6 +711,19 @@ def test_a_constant_reward_is_predicted_exactly(reward: float) -> None:
     assert (prediction.reward == np.float32(reward)).all()
     assert prediction.uncertainty is not None
     assert prediction.uncertainty.isfinite().all()
+
+
+def test_data_in_which_every_step_ends_an_episode() -> None:
+    replay = Replay(PLANE, spaces.Discrete(2))
+    for step in range(20):
+        replay.add_reset([[0.1 * step, 1.0]])
+        replay.add([[0.2 * step, 1.0]], [step % 2], [float(step)], [True], [False], [False])
+    model = prepared(replay)
+    assert model.loss(replay.transitions()).total.isfinite()
+    assert model.validate(replay.transitions()).isfinite().all()
+    _, prediction = model.imagine({"observation": torch.zeros(5, 2)}, torch.zeros(5, dtype=torch.int64))
+    assert prediction.reward.isfinite().all()
+    assert model.terminal_reward_mean == 9.5
 
 
 def test_cartpoles_reward_is_exactly_one(cartpole_world: World) -> None:
@@ -751,6 +852,20 @@ def test_known_functions_are_used_in_place_of_learned_ones(rows: int) -> None:
     assert torch.equal(prediction.terminated, (after[:, 1] > observation[:, 0]).float())
     if rows > 1:
         assert 0 < prediction.terminated.sum() < rows
+
+
+@pytest.mark.parametrize("ends", [True, False])
+def test_a_known_termination_decides_what_is_paid_at_the_end(ends: bool) -> None:
+    model = scrambled(termination="test-ensemble", ends=ends)
+    after, prediction = imagined(model, 9, temperature=0.0)
+    mean = torch.zeros(9, 4)
+    for row, member in enumerate(members_of_rows(model, 9).tolist()):
+        observation, action = some_observations(9)[row : row + 1], some_actions(DISCRETE, 9)[row : row + 1]
+        mean[row] = plain_gaussian(model, member, observation, action)[0][0]
+        if ends and after[row, 1] > observation[0, 0]:
+            mean[row, 3] = plain_arrival(model, member, after[row : row + 1])[1][0]
+    torch.testing.assert_close(prediction.reward, mean[:, 3], atol=1e-5, rtol=1e-5)
+    assert 0 < prediction.terminated.sum() < 9
 
 
 def test_a_known_termination_works_beside_learned_masks_and_without_terminations_in_the_data() -> None:

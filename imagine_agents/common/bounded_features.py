@@ -32,7 +32,9 @@ class BoundedFeatures(BaseFeaturesExtractor):
     def __init__(self, observation_space: spaces.Space[Any]) -> None:
         assert isinstance(observation_space, spaces.Box)
         super().__init__(observation_space, int(observation_space.shape[0]))
-        low, high = (torch.as_tensor(bound, dtype=torch.float64) for bound in (observation_space.low, observation_space.high))
+        low, high = (
+            torch.as_tensor(bound, dtype=torch.float64) for bound in (observation_space.low, observation_space.high)
+        )
         # CartPole's velocities are bounded by the largest float32, which is no bound.
         bounded = (high - low > 0) & (high - low < 1e6)
         scale = torch.where(bounded, 2 / (high - low), 1.0)

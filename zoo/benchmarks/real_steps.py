@@ -4,8 +4,8 @@
     python -m zoo.benchmarks.real_steps --tasks CartPole-v1 --variants imagination model-free --seeds 0 1 2 3 4
     python -m zoo.benchmarks.real_steps --report            # only the table and the picture
 
-The settings are those of ``imagine train --algo imagination`` (``zoo/hyperparams/imagination.yml``) and, without a model,
-rl_zoo3's own tuned ones. Every real step of learning counts. The *final* policy is judged by 100 real episodes; the
+The settings are those of ``imagine train --algo imagination`` (``zoo/hyperparams/imagination.yml``) and, without a
+model, rl_zoo3's own tuned ones. Every real step of learning counts. The *final* policy is judged by 100 real episodes; the
 points of the curves are judged by 10 each, on an environment of their own, and select nothing. Results are added to
 ``results/real_steps.json`` after each run, so that a killed measurement goes on where it stopped.
 """
@@ -40,7 +40,7 @@ HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "imagination.yml"
 TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -180.0, "Acrobot-v1": -100.0, "MountainCarContinuous-v0": 85.0}
 """Task → the mean return to reach within ``n_timesteps`` real steps of the hyper-parameter file."""
 
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "imagination": {},
     "unfitted": {"fit_kwargs": {"learning_rate": 0.0, "weight_decay": 0.0, "max_epochs": 1}},
     "copy": {"world_model": "copy", "world_model_kwargs": {}, "exploration_bonus": 0.0},
@@ -180,7 +180,7 @@ def table(runs: list[dict[str, Any]]) -> str:
 def picture(runs: list[dict[str, Any]]) -> Figure:
     """Learning curves: mean over the seeds, the band from the worst to the best."""
     figure = Figure(figsize=(3.6 * len(TARGETS), 3.4), layout="constrained")
-    colors = {"imagination": "#0072B2", "model-free": "#D55E00", "perfect": "#009E73", "copy": "#999999", "unfitted": "#CC79A7"}
+    colors = dict(zip(VARIANTS, ("#0072B2", "#CC79A7", "#999999", "#009E73", "#D55E00"), strict=True))
     for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
         for variant, color in colors.items():
             curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]

@@ -15,9 +15,9 @@ __all__ = ["BoundedFeatures"]
 class BoundedFeatures(BaseFeaturesExtractor):
     """Scales every bounded entry of a flat observation to [−1, 1] and leaves the others as they are.
 
-    SB3's usual remedy for observations of very different size is ``VecNormalize``, whose running statistics would have to
-    travel from the dream to reality; the bounds of the space are the same in both. (MountainCarContinuous's velocity lies
-    within ±0.07: a policy that sees it as it is hardly sees it.)
+    SB3's usual remedy for observations of very different size is ``VecNormalize``, whose running statistics would
+    have to travel from the dream to reality; the bounds of the space are the same in both. (MountainCarContinuous's
+    velocity lies within ±0.07: a policy that sees it as it is hardly sees it.)
 
     Args:
         observation_space: Flat ``Box``.

@@ -178,7 +178,7 @@ class WorldModel(nn.Module, ABC):
         raise NotImplementedError(f"a {type(self).__name__} world is not learned by gradient")
 
     def validate(self, batch: Batch) -> Tensor:
-        """Held-out error by which early stopping judges, one for each member: float32 ``[K]`` (K = 1 without members)."""
+        """Held-out error by which early stopping judges, one for each member (one without members): float32 ``[K]``."""
         return self.loss(batch).total.detach().reshape(1)
 
     def conclude(self, errors: Tensor) -> None:

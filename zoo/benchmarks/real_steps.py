@@ -5,9 +5,9 @@
     python -m zoo.benchmarks.real_steps --report            # only the table and the picture
 
 The settings are those of ``imagine train --algo imagination`` (``zoo/hyperparams/imagination.yml``) and, without a
-model, rl_zoo3's own tuned ones. Every real step of learning counts. The *final* policy is judged by 100 real episodes; the
-points of the curves are judged by 10 each, on an environment of their own, and select nothing. Results are added to
-``results/real_steps.json`` after each run, so that a killed measurement goes on where it stopped.
+model, rl_zoo3's own tuned ones. Every real step of learning counts. The *final* policy is judged by 100 real episodes;
+the points of the curves are judged by 10 each, on an environment of their own, and select nothing. Results are added
+to ``results/real_steps.json`` after each run, so that a killed measurement goes on where it stopped.
 """
 
 from __future__ import annotations

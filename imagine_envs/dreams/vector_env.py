@@ -127,15 +127,15 @@ class DreamVectorEnv(VectorEnv):
         action = as_action(actions, self.single_action_space, self.num_envs, self.dream.device)
         state, step = self.dream.step(before, action)
         reward, terminated, truncated, uncertainty = step.reward, step.terminated, step.truncated, step.uncertainty
-        stepped = np.ones(self.num_envs, dtype=bool)
         if before.finished is not None:  # these rows start anew instead
             state = self.dream.restart(state, before.finished)
             reward, terminated, truncated = (v.masked_fill(before.finished, 0) for v in (reward, terminated, truncated))
-            stepped = ~before.finished.cpu().numpy()
             uncertainty = None if uncertainty is None else uncertainty.masked_fill(before.finished, 0)
         info: dict[str, Any] = {}
         if uncertainty is not None:
-            info["uncertainty"], info["_uncertainty"] = uncertainty.cpu().numpy(), stepped
+            none = np.zeros(self.num_envs, dtype=bool)
+            info["uncertainty"] = uncertainty.cpu().numpy()
+            info["_uncertainty"] = ~(none if before.finished is None else before.finished.cpu().numpy())
         terminations, truncations = terminated.cpu().numpy(), truncated.cpu().numpy()
         finished = terminations | truncations
         if finished.any():

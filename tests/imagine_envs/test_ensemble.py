@@ -724,6 +724,7 @@ def test_data_in_which_every_step_ends_an_episode() -> None:
     _, prediction = model.imagine({"observation": torch.zeros(5, 2)}, torch.zeros(5, dtype=torch.int64))
     assert prediction.reward.isfinite().all()
     assert model.terminal_reward_mean == 9.5
+    assert model.target_std[-1] == 0  # nothing but its mean is known of any other reward
 
 
 def test_cartpoles_reward_is_exactly_one(cartpole_world: World) -> None:

@@ -7,6 +7,7 @@ import io
 import pathlib
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -502,7 +503,10 @@ class ImaginationTrainer(BaseAlgorithm):
             self.world_model.load_state_dict(fresh.state_dict())
         seed = self._seed_after(self.replay_buffer.num_steps)
         kwargs = {"seed": seed, "progress": progress_bar, "logger": self.logger, **self.fit_kwargs}
-        self._world = fit(self.world_model, self.replay_buffer, **kwargs)
+        with warnings.catch_warnings():
+            if self.world_data is not None:  # the first fit has said so
+                warnings.filterwarnings("ignore", "none of the .* transitions terminates")
+            self._world = fit(self.world_model, self.replay_buffer, **kwargs)
         quantiles = self._world.uncertainty_quantiles
         self.world_data = {
             "contexts": {key: value.cpu().numpy() for key, value in self._world.contexts.tensors().items()},

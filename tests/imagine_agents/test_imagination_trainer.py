@@ -842,6 +842,12 @@ def test_a_given_model_must_fit_and_is_the_one_that_learns() -> None:
     assert small(env=Corridor(), world_model=CopyModel(box, discrete)).learn(20).num_timesteps == 20
 
 
+def test_a_world_that_never_terminates_is_said_once() -> None:
+    with pytest.warns(UserWarning, match="none of the .* transitions terminates") as record:
+        small(env="Pendulum-v1").learn(60)
+    assert [str(warning.message)[:15] for warning in record] == ["none of the 20 "]
+
+
 def test_too_few_steps_to_split_are_said() -> None:
     with pytest.raises(ValueError, match="too little data to split"):
         small().learn(1)

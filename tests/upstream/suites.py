@@ -143,3 +143,144 @@ SUITES: dict[str, Suite] = {
         },
     ),
 }
+
+# --- the ImaginationTrainer, once for each of three stock algorithms inside ------------------------------------------
+
+_NO_ALGORITHM = "has no algorithm in it"
+_OTHER = "is about another algorithm"
+_DISCRETE = "has discrete observations; the Ensemble learns flat Box observations"
+_IMAGES = "has images; the Ensemble learns flat Box observations"
+_MULTI_DIM = "has actions of two dimensions; the Ensemble learns Discrete and flat Box actions"
+_INSIDE = "reads attributes of the stock algorithm, which are those of `model.agent` here"
+_BUFFER = "is about SB3's replay buffer, where the trainer keeps sequences of real experience (a Replay)"
+_QUALITY = "is about how well a few hundred updates learn; stand-ins hardly train"
+
+# For each function the stock algorithms with which it applies, or why it does not. (test_utils.py has four that would
+# apply to A2C, but it cannot be imported without Atari.)
+_TRAINER_FILES: dict[str, dict[str, set[str] | str]] = {
+    "test_save_load.py": {
+        "test_save_load": {"PPO", "A2C", "SAC"},
+        "test_set_env": {"PPO", "A2C", "SAC"},
+        "test_exclude_include_saved_params": {"PPO", "A2C", "SAC"},
+        "test_save_load_policy": {"PPO", "A2C", "SAC"},
+        "test_load_invalid_object": {"PPO"},
+        "test_no_resource_warning": {"PPO"},
+        "test_cast_lr_schedule": {"PPO"},
+        "test_save_load_net_arch_none": {"PPO"},
+        "test_load_bad_zip": {"PPO"},
+        "test_save_load_pytorch_var": _INSIDE,
+        "test_save_load_backward_compatible": _INSIDE,
+        "test_save_load_clip_range_portable": _INSIDE,
+        "test_save_load_replay_buffer": _BUFFER,
+        "test_warn_buffer": _BUFFER,
+        "test_save_load_env_cnn": _IMAGES,
+        "test_save_load_q_net": _OTHER,
+        "test_save_load_large_model": _OTHER,
+        "test_dqn_target_update_interval": _OTHER,
+        "test_save_load_no_target_params": _OTHER,
+        "test_open_file_str_pathlib": _NO_ALGORITHM,
+        "test_open_file": _NO_ALGORITHM,
+        "test_open_path_directory_and_missing_parent": _NO_ALGORITHM,
+    },
+    "test_callbacks.py": {
+        "test_callbacks": {"PPO", "A2C", "SAC"},
+        "test_callbacks_can_cancel_runs": {"A2C", "SAC"},
+        "test_eval_callback_chaining": {"PPO"},
+        "test_eval_callback_vec_env": _DISCRETE,
+        "test_eval_friendly_error": "wraps its environment in VecNormalize, which the trainer refuses",
+        "test_eval_success_logging": _OTHER,
+        "test_eval_callback_logs_are_written_with_the_correct_timestep": _OTHER,
+        "test_checkpoint_additional_info": _OTHER,
+    },
+    "test_predict.py": {
+        "test_auto_wrap": {"PPO", "A2C", "SAC"},
+        "test_predict": {"PPO", "A2C", "SAC"},
+        "test_subclassed_space_env": {"PPO", "A2C", "SAC"},
+        "test_mixing_gym_vecenv_api": {"PPO"},
+        "test_dqn_epsilon_greedy": _OTHER,
+        "test_env": _NO_ALGORITHM,
+    },
+    "test_deterministic.py": {"test_deterministic_training_common": {"PPO", "A2C", "SAC"}},
+    "test_identity.py": {"test_discrete": _DISCRETE, "test_continuous": _QUALITY},
+    "test_custom_policy.py": {
+        "test_flexible_mlp": {"PPO", "A2C"},
+        "test_custom_offpolicy": {"SAC"},
+        "test_custom_optimizer": {"PPO", "A2C", "SAC"},
+        "test_tf_like_rmsprop_optimizer": {"A2C"},
+        "test_dqn_custom_policy": _OTHER,
+        "test_create_mlp": _NO_ALGORITHM,
+    },
+    "test_spaces.py": {
+        "test_action_spaces": {"PPO", "A2C", "SAC"},
+        "test_float64_action_space": {"PPO", "A2C", "SAC"},
+        "test_identity_spaces": _DISCRETE,
+        "test_discrete_obs_space": _DISCRETE,
+        "test_sde_multi_dim": _MULTI_DIM,
+        "test_multidim_binary_not_supported": "expects SB3's error; the Ensemble refuses the space before",
+        "test_env": _NO_ALGORITHM,
+    },
+    "test_tensorboard.py": {
+        "test_tensorboard": _INSIDE + "; and expects SB3's names of runs",
+        "test_escape_log_name": _NO_ALGORITHM,
+    },
+    "test_logger.py": {
+        "test_set_logger": {"A2C"},
+        "test_fps_no_div_zero": {"A2C"},
+        "test_ep_buffers_stats_window_size": {"A2C"},
+        "test_fps_logger": "expects real steps to take all the time; here fits and dreams do",
+        "test_rollout_success_rate_onpolicy_algo": _DISCRETE,
+        **dict.fromkeys(
+            (
+                "test_main",
+                "test_make_output",
+                "test_make_output_fail",
+                "test_exclude_keys",
+                "test_report_video_to_tensorboard",
+                "test_unsupported_video_format",
+                "test_log_histogram",
+                "test_unsupported_type_histogram",
+                "test_report_image_to_tensorboard",
+                "test_unsupported_image_format",
+                "test_report_figure_to_tensorboard",
+                "test_unsupported_figure_format",
+                "test_unsupported_hparam",
+                "test_key_length",
+                "test_env",
+                "test_human_output_same_keys_different_tags",
+                "test_human_out_custom_text_io",
+                "test_pandas_import_error",
+                "test_matplotlib_import_error",
+                "test_sb3_import_without_optional_deps",
+            ),
+            _NO_ALGORITHM,
+        ),
+    },
+}
+
+
+def _trainer_suite(algorithm: str) -> Suite:
+    files = {}
+    for file, functions in _TRAINER_FILES.items():
+        applicable = tuple(name for name, where in functions.items() if algorithm in where and isinstance(where, set))
+        others = {
+            name: where if isinstance(where, str) else _OTHER
+            for name, where in functions.items()
+            if name not in applicable
+        }
+        if applicable:
+            files[file] = File(applicable, others)
+    return Suite(
+        replaces=f"stable_baselines3.{algorithm.lower()}.{algorithm.lower()}:{algorithm}",
+        by=f"stand_ins:ImaginationOf{algorithm}",
+        files=files,
+        deselected={
+            **{other: _OTHER for other in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN") if other != algorithm},
+            "CnnPolicy": _IMAGES,
+            "test_action_spaces[env2": _MULTI_DIM,
+            "obs_space2": "has Dict observations; the Ensemble learns flat Box observations",
+            "obs_space3": "has Dict observations; the Ensemble learns flat Box observations",
+        },
+    )
+
+
+SUITES.update({f"ImaginationTrainer-{algorithm}": _trainer_suite(algorithm) for algorithm in ("PPO", "A2C", "SAC")})

@@ -35,11 +35,14 @@ _PRIOR_PRECISION = 0.3
 class Ensemble(WorldModel):
     """Bootstrapped probabilistic MLPs for flat Box observations and Discrete or Box actions.
 
-    Each member maps (observation, action) to a diagonal Gaussian over (Δobservation, reward), and the observation that
-    was arrived at to the probability p that the episode ended there and to the reward r_T in case it did: the reward
-    expected is (1 − p) · r(s, a) + p · r_T(s'), since what ends an episode is often paid like nothing else (and to the valid actions, where asked for). In a
-    dream every row is computed by one randomly chosen elite member (trajectory sampling, TS1): the rows are dealt out
-    to the elites in equal shares, so that a layer is one batched matrix product and no member is computed in vain.
+    Each member maps (observation, action) to a diagonal Gaussian over (Δobservation, reward), and the observation s'
+    that was arrived at (kept within the space's bounds) to the probability p that the episode ended there, to the
+    reward r_T in case it did, and to the valid actions where asked for. The reward is (1 − p) · r(s, a) + p · r_T(s'):
+    what ends an episode is often paid like nothing else, and a single Gaussian would smear that over its neighbours.
+    (Data without an end, or of nothing but ends, needs only one of the two: there, r(s, a) is the reward.)
+
+    In a dream every row is computed by one randomly chosen elite member (trajectory sampling, TS1): the rows are dealt
+    out to the elites in equal shares, so that a layer is one batched matrix product and no member is computed in vain.
     Every member is computed only when the uncertainty is asked for.
 
     The uncertainty is the members' disagreement: the root mean square, over the predicted quantities in units of
@@ -128,6 +131,7 @@ class Ensemble(WorldModel):
         self.register_buffer("target_std", torch.ones(self._targets))
         self.register_buffer("terminal_reward_mean", torch.zeros(()))
         self.register_buffer("terminal_reward_std", torch.zeros(()))
+        self.register_buffer("rewards_apart", torch.zeros(()))
         self.register_buffer("terminates", torch.zeros(()))
         self.register_buffer("count", torch.ones(()))
         # Which resampling of the data each member sees; it moves with the member when they are sorted (`conclude`).
@@ -135,8 +139,8 @@ class Ensemble(WorldModel):
         low, high = torch.as_tensor(observation_space.low), torch.as_tensor(observation_space.high)
         self.register_buffer("_low", low.float(), persistent=False)
         self.register_buffer("_high", high.float(), persistent=False)
-        self._note_termination()
-        self.register_load_state_dict_post_hook(self._note_termination)
+        self._note_buffers()
+        self.register_load_state_dict_post_hook(self._note_buffers)
         self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
         for name, value in zip(("scale", "shift", "bounded"), _action_scaling(action_space), strict=True):
             self.register_buffer(f"_action_{name}", value, persistent=False)
@@ -147,6 +151,7 @@ class Ensemble(WorldModel):
     target_std: Tensor
     terminal_reward_mean: Tensor
     terminal_reward_std: Tensor
+    rewards_apart: Tensor
     terminates: Tensor
     count: Tensor
     resampling: Tensor
@@ -248,7 +253,7 @@ class Ensemble(WorldModel):
         for name, buffer in self.named_buffers():
             setattr(single, name, buffer)
         single.resampling = self.resampling[index : index + 1]
-        single._may_terminate = self._may_terminate
+        single._note_buffers()
         return single.train(self.training)
 
     # --- learning ---------------------------------------------------------------------------------------------------
@@ -275,18 +280,19 @@ class Ensemble(WorldModel):
         # What is constant in the data is predicted exactly: its spread is zero.
         center, spread = _center_and_spread(targets)
         ended = data.terminated[:, 1]
-        if not ended.all():  # the reward at the end is learned apart
+        terminal_center = terminal_spread = torch.zeros_like(center[-1:])
+        self.rewards_apart.fill_(float(ended.any() and not ended.all()))
+        if self.rewards_apart:
+            terminal_center, terminal_spread = _center_and_spread(targets[ended, -1:])
             center[-1:], spread[-1:] = _center_and_spread(targets[~ended, -1:])
         self.target_mean.copy_(center)
         self.target_std.copy_(spread)
-        if ended.any():
-            center, spread = _center_and_spread(targets[ended, -1:])
-            self.terminal_reward_mean.copy_(center[0])
-            self.terminal_reward_std.copy_(spread[0])
+        self.terminal_reward_mean.copy_(terminal_center[0])
+        self.terminal_reward_std.copy_(terminal_spread[0])
         self.count.fill_(float(len(targets)))
         self.terminates.fill_(float(ended.any()))
-        self._note_termination()
-        if not self._may_terminate:
+        self._note_buffers()
+        if self._termination_fn is None and not self._ends:
             warnings.warn(
                 f"none of the {len(data.terminated)} transitions terminates: this world will never terminate an "
                 "episode (only its horizon will end one)",
@@ -294,10 +300,11 @@ class Ensemble(WorldModel):
             )
 
     def loss(self, batch: Batch) -> Loss:
-        """Gaussian negative log-likelihood, bounds of the variance, and cross-entropy of the termination.
+        """Gaussian negative log-likelihood, bounds of the variance, cross-entropy of the termination, terminal rewards.
 
         PETS, appendix A.1: −log N(y; μ, σ²) = ½ [(μ − y)² / σ² + log σ²] with soft bounds on log σ² that are themselves
-        learned under a small penalty.
+        learned under a small penalty. Where rewards are learned apart, the Gaussian's is that of steps after which the
+        episode went on, and the terminal reward is learned where it ended, by ½ (μ − y)².
         """
         transitions = _pairs(batch)
         mean, log_variance, target = self._predicted(transitions)
@@ -319,10 +326,11 @@ class Ensemble(WorldModel):
         # Without a single example the logit would be pushed down forever; such a world never terminates anyway.
         termination = (cross_entropy * weight).sum(1).mean() * self.terminates
         total, metrics["termination"] = total + termination, termination.detach()
-        ends = weight * terminated
-        reward = (transitions.reward[:, 1] - self.terminal_reward_mean) / self.terminal_reward_std.clamp_min(1e-6)
-        terminal = (rest[..., 1] - reward).square() * (self.terminal_reward_std > 0)
-        total = total + 0.5 * (terminal * ends).sum(1).mean()
+        varying = self.terminal_reward_std > 0
+        terminal_reward = transitions.reward[:, 1] - self.terminal_reward_mean
+        terminal_reward = terminal_reward / torch.where(varying, self.terminal_reward_std, 1.0)
+        terminal = 0.5 * (rest[..., 1] - terminal_reward).square() * varying
+        total = total + (terminal * terminated * weight).sum(1).mean()
         # Terminations are few: a Gaussian prior on these weights (a MAP estimate, so its weight is 1 / N) keeps every
         # member unsure where it has seen nothing, and the mixture calibrated however long it is trained.
         squares = sum(weights.square().sum() for weights in self.arrival.weights)
@@ -338,14 +346,13 @@ class Ensemble(WorldModel):
     def validate(self, batch: Batch) -> Tensor:
         """Mean squared error of (Δobservation, reward) in units of the data's spread: ``[M]``.
 
-        The termination has no say: where it is rare, its held-out cross-entropy is mostly noise, and the mixture of the
-        bootstrapped members stays calibrated where a single network would overfit.
+        The termination and what it pays have no say: where it is rare, its held-out cross-entropy is mostly noise, and
+        the mixture of the bootstrapped members stays calibrated where a single network would overfit.
         """
         transitions = _pairs(batch)
         mean, _, target = self._predicted(transitions)
-        error = ((mean - target).square() * self._counted(transitions)).sum(-1) / (self.target_std > 0).sum().clamp_min(
-            1
-        )
+        error = ((mean - target).square() * self._counted(transitions)).sum(-1)
+        error = error / (self.target_std > 0).sum().clamp_min(1)
         valid = (~transitions.first[:, 1]).float()
         return (error * valid).sum(1) / valid.sum().clamp_min(1.0)
 
@@ -403,7 +410,7 @@ class Ensemble(WorldModel):
         target = torch.addcmul(self.target_mean, target, self.target_std)
         next_observation = torch.clamp(raw[..., : self._targets - 1] + target[..., :-1], self._low, self._high)
         parts = [next_observation, target[..., -1:]]
-        if self._may_terminate or self.action_mask:
+        if self._needs_arrival:
             parts.append(self.arrival(self._arrived(next_observation), start, stop))
         return torch.cat(parts, -1)
 
@@ -432,10 +439,10 @@ class Ensemble(WorldModel):
         if self._termination_fn is not None:
             terminated = self._termination_fn(observation, action, next_observation).to(torch.float32)
         else:
-            terminated = rest[:, 0].sigmoid() if self._may_terminate else torch.zeros_like(reward)
+            terminated = rest[:, 0].sigmoid() if self._ends else torch.zeros_like(reward)
         if self._reward_fn is not None:
             reward = self._reward_fn(observation, action, next_observation)
-        elif self._may_terminate:
+        elif self._rewards_apart:
             terminal = torch.addcmul(self.terminal_reward_mean, rest[:, 1], self.terminal_reward_std)
             reward = torch.lerp(reward, terminal, terminated)
         extras = {"action_mask": rest[:, 2:].sigmoid()} if self.action_mask else {}
@@ -454,14 +461,17 @@ class Ensemble(WorldModel):
         return mean * varying, self._bounded(log_variance), target * varying
 
     def _counted(self, transitions: Batch) -> Tensor:
-        """Which targets carry loss, ``[N, D + 1]``: what varies, and the reward only where the episode went on."""
+        """Which targets carry loss, ``[N, D + 1]``: what varies; not the reward of an end that is learned apart."""
         counted = (self.target_std > 0).float().repeat(len(transitions.index), 1)
-        counted[:, -1] *= ~transitions.terminated[:, 1]
+        counted[:, -1] *= 1 - transitions.terminated[:, 1] * self.rewards_apart
         return counted
 
-    def _note_termination(self, *_: Any) -> None:
-        """Keeps a host copy of ``terminates``, so that a dream need not ask the device in every step."""
-        self._may_terminate = self._termination_fn is not None or bool(self.terminates)
+    def _note_buffers(self, *_: Any) -> None:
+        """Keeps host copies of what the buffers say, so that a dream need not ask the device in every step."""
+        self._ends, self._rewards_apart = bool(self.terminates), bool(self.rewards_apart)
+        learns_end = self._ends and self._termination_fn is None
+        learns_terminal_reward = self._rewards_apart and self._reward_fn is None
+        self._needs_arrival = self.action_mask or learns_end or learns_terminal_reward
 
     def _bootstrap_weights(self, index: Tensor) -> Tensor:
         """How often each member's bootstrap drew each record: Poisson(1) counts ``[M, N]``.

@@ -90,7 +90,7 @@ def fit_model(
     replay: Replay,
     *,
     max_epochs: int = 2_000,
-    min_updates: int = 0,
+    max_updates: int | None = None,
     batch_size: int = 256,
     learning_rate: float = 1e-3,
     weight_decay: float = 1e-5,
@@ -110,7 +110,7 @@ def fit_model(
         world_model: Any model of this package. One that has nothing to learn by gradient only looks at the data.
         replay: Real experience of the same spaces.
         max_epochs: The most passes over the training part.
-        min_updates: Gradient steps to make before stopping early.
+        max_updates: The most gradient steps, but for the epoch in which they are reached: it is finished.
         batch_size: Windows in a gradient step.
         learning_rate: Of AdamW.
         weight_decay: Of AdamW.
@@ -129,6 +129,7 @@ def fit_model(
         replay,
         holdout,
         max_epochs=max_epochs,
+        max_updates=1 if max_updates is None else max_updates,
         batch_size=batch_size,
         patience=patience,
         validate_every=validate_every,
@@ -159,11 +160,12 @@ def fit_model(
     kept = copy.deepcopy(world_model.state_dict())
     history: list[tuple[int, float, float]] = []
     updates = epoch = stale = 0
-    bar = tqdm(total=max_epochs, desc="fit world", unit="epoch", disable=not progress, leave=True)
-    while epoch < max_epochs and (stale < patience or updates < min_updates):
+    last_epoch = max_epochs if max_updates is None else min(max_epochs, -(-max_updates // updates_per_epoch))
+    bar = tqdm(total=last_epoch, desc="fit world", unit="epoch", disable=not progress, leave=True)
+    while epoch < last_epoch and stale < patience:
         losses: list[Tensor] = []
         world_model.train()
-        for _ in range(min(epochs_per_validation, max_epochs - epoch)):
+        for _ in range(min(epochs_per_validation, last_epoch - epoch)):
             shuffled = torch.randperm(training.shape[0], generator=shuffle)
             for rows in shuffled.split(batch_size):
                 loss = world_model.loss(training[rows.to(world_model.device)])

@@ -178,10 +178,43 @@ def test_a_fit_that_only_gets_worse_changes_nothing() -> None:
         assert model.concluded[0].tolist() == [1.0]
 
 
-def test_min_updates_puts_off_stopping() -> None:
+@pytest.mark.parametrize(
+    ("max_updates", "max_epochs", "validate_every", "epochs"),
+    [
+        (1, 100, 1, 1),  # an epoch is four updates, and is finished
+        (4, 100, 1, 1),
+        (5, 100, 1, 2),
+        (23, 100, 1, 6),
+        (24, 100, 1, 6),
+        (24, 100, 17, 6),  # cut short between two validations, after the fifth epoch and the tenth
+        (24, 100, 1_000, 6),  # and before the first
+        (24, 5, 1, 5),  # max_epochs holds beside it
+        (None, 7, 1, 7),
+    ],
+)
+def test_max_updates_is_reached_and_its_epoch_finished(
+    max_updates: int | None, max_epochs: int, validate_every: int, epochs: int
+) -> None:
+    model = Scripted()
+    report = fit_model(
+        model,
+        line(50),
+        max_updates=max_updates,
+        max_epochs=max_epochs,
+        batch_size=10,
+        validate_every=validate_every,
+        seed=0,
+    )
+    assert report.epochs == epochs
+    assert report.updates == len(model.shown) == 4 * epochs
+    assert report.history[-1][0] == report.updates  # the last weights are judged, too
+    assert torch.equal(model.weight, model.weights[-1])
+
+
+def test_max_updates_does_not_put_off_stopping() -> None:
     model = Scripted([1.0])
-    report = fit_model(model, line(50), patience=2, validate_every=1, batch_size=10, min_updates=23, seed=0)
-    assert report.updates == 24  # epochs of four
+    report = fit_model(model, line(50), patience=2, validate_every=1, batch_size=10, max_updates=23, seed=0)
+    assert report.updates == 8
     assert not model.weight.any()
 
 
@@ -265,7 +298,7 @@ def test_an_sb3_logger_receives_world_model_values() -> None:
 
 @pytest.mark.parametrize("progress", [True, False])
 def test_the_progress_bar(progress: bool, capsys: pytest.CaptureFixture[str]) -> None:
-    fit_model(Scripted(), line(50), max_epochs=4, progress=progress, seed=0)
+    fit_model(Scripted(), line(50), max_epochs=40, max_updates=4, progress=progress, seed=0)
     shown = capsys.readouterr().err
     assert ("fit world" in shown) == progress
     assert ("4/4" in shown) == progress
@@ -320,6 +353,7 @@ def test_the_smallest_split_that_works() -> None:
         ({"holdout": 1.0}, r"holdout=1\.0 must"),
         ({"holdout": -0.2}, r"holdout=-0\.2 must"),
         ({"max_epochs": 0}, "max_epochs=0 must be at least 1"),
+        ({"max_updates": 0}, "max_updates=0 must be at least 1"),
         ({"batch_size": 0}, "batch_size=0 must be at least 1"),
         ({"patience": 0}, "patience=0 must be at least 1"),
         ({"validate_every": 0}, "validate_every=0 must be at least 1"),

@@ -955,8 +955,8 @@ def test_data_in_which_every_transition_terminates() -> None:
     replay, rng = Replay(PLANE, THRUST), np.random.default_rng(0)
     for _ in range(200):
         replay.add_reset(rng.uniform(-1, 1, (1, 2)))
-        action = rng.uniform(-1, 1, (1, 1)).astype(np.float32)
-        replay.add(rng.uniform(-1, 1, (1, 2)), action, [30 + 2 * float(action[0, 0])], [True], [False], [False])
+        thrust = rng.uniform(-1, 1)
+        replay.add(rng.uniform(-1, 1, (1, 2)), [[thrust]], [30 + 2 * thrust], [True], [False], [False])
     torch.manual_seed(0)
     model = Ensemble.for_replay(replay, members=2, elites=2, hidden=(16,), arrival_hidden=(5,))
     with warnings.catch_warnings():

@@ -215,7 +215,7 @@ class Dream:
         elapsed = state.elapsed + 1
         truncated = elapsed >= self.horizon
         if self.termination == "sample":
-            chance = torch.rand(len(state), generator=self._generator(state, _TERMINATION), device=self.device)
+            chance = torch.rand(len(state), generator=self._generator(state, _TERMINATION), device=elapsed.device)
             terminated = chance < prediction.terminated
         else:
             terminated = prediction.terminated > 0.5
@@ -228,8 +228,9 @@ class Dream:
     def restart(self, state: DreamState, rows: Tensor) -> DreamState:
         """The same dream with the rows of the mask ``rows`` (bool ``[B]``) started anew from real contexts."""
         # Drawn for the full batch, so that which rows restart does not change where the others would.
+        device = state.elapsed.device
         chosen = self._rows[
-            torch.randint(len(self._rows), (len(state),), generator=self._generator(state, _START), device=self.device)
+            torch.randint(len(self._rows), (len(state),), generator=self._generator(state, _START), device=device)
         ]
         which = rows.nonzero().squeeze(1)
         whole = len(which) == len(state)

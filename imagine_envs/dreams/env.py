@@ -72,8 +72,9 @@ class DreamEnv(gym.Env):
     @torch.no_grad()
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Dreams one step."""
-        tensor = as_action(np.asarray(action)[None], self.action_space, 1, self.dream.device)
-        self._state, step = self.dream.step(self._started(), tensor)
+        before = self._started()
+        tensor = as_action(np.asarray(action)[None], self.action_space, 1, before.elapsed.device)
+        self._state, step = self.dream.step(before, tensor)
         info = {} if step.uncertainty is None else {"uncertainty": step.uncertainty.item()}
         if self.render_mode == "human":
             self.render()

@@ -124,7 +124,7 @@ class DreamVectorEnv(VectorEnv):
     def step(self, actions: Any) -> tuple[Any, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
         """Dreams one step of every row; see the class for what happens to finished rows."""
         before = self._started()
-        action = as_action(actions, self.single_action_space, self.num_envs, self.dream.device)
+        action = as_action(actions, self.single_action_space, self.num_envs, before.elapsed.device)
         state, step = self.dream.step(before, action)
         reward, terminated, truncated, uncertainty = step.reward, step.terminated, step.truncated, step.uncertainty
         if before.finished is not None:  # these rows start anew instead
@@ -139,7 +139,7 @@ class DreamVectorEnv(VectorEnv):
         terminations, truncations = terminated.cpu().numpy(), truncated.cpu().numpy()
         finished = terminations | truncations
         if finished.any():
-            rows = torch.from_numpy(finished).to(self.dream.device)
+            rows = torch.from_numpy(finished).to(before.elapsed.device)
             if self._same_step:
                 # As in Gymnasium's own: the step's info of the rows that finished is in "final_info".
                 info["final_info"], info["_final_info"] = {}, finished.copy()

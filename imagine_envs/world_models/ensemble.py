@@ -212,20 +212,18 @@ class Ensemble(WorldModel):
         share = -(-batch // self.elites)
         slots = torch.randperm(share * self.elites, generator=generator, device=raw.device)[:batch]
         noise = torch.randn(share * self.elites, self._targets, generator=generator, device=raw.device)
+        if temperature != 1:
+            noise = temperature * noise
         if batch == 1:  # share is 1, and only the elite of this row is computed
             elite = int(slots)
-            outcome = self._step(raw[None], temperature * noise[None, elite : elite + 1], elite, elite + 1)[0]
+            outcome = [part[0] for part in self._step(raw[None], noise[elite], elite, elite + 1)]
         else:
             dealt = raw.new_zeros(share * self.elites, raw.shape[1]).index_copy(0, slots, raw)
             shape = (self.elites, share, -1)
-            outcome = self._step(dealt.view(shape), temperature * noise.view(shape), 0, self.elites)
-            outcome = outcome.flatten(0, 1).index_select(0, slots)
-        next_observation, reward, rest = outcome.split([self._targets - 1, 1, outcome.shape[1] - self._targets], 1)
+            parts = self._step(dealt.view(shape), noise.view(shape), 0, self.elites)
+            outcome = [part.flatten(0, 1).index_select(0, slots) for part in parts]
         disagreement = self._disagreement(raw) if uncertainty else None
-        prediction = self._prediction(
-            state["observation"], action, next_observation, reward.squeeze(1), rest, disagreement
-        )
-        return {"observation": next_observation}, prediction
+        return {"observation": outcome[0]}, self._prediction(state["observation"], action, outcome, disagreement)
 
     def features(self, state: State) -> Tensor:
         """The observation ``[B, D]``."""
@@ -402,17 +400,22 @@ class Ensemble(WorldModel):
         observation = _flat(transitions.observation)
         return torch.cat([observation[:, 1] - observation[:, 0], transitions.reward[:, 1:]], 1)
 
-    def _step(self, raw: Tensor, noise: Tensor, start: int, stop: int) -> Tensor:
-        """Members ``start`` to ``stop`` on raw inputs ``[m, n, I]``: next observation, reward, arrival logits."""
+    def _step(self, raw: Tensor, noise: Tensor, start: int, stop: int) -> list[Tensor]:
+        """Members ``start`` to ``stop`` on raw inputs ``[m, n, I]``.
+
+        Returns:
+            Next observation ``[m, n, D]``, reward ``[m, n]`` and, where something is read from it, what the arrival
+            networks say ``[m, n, …]``.
+        """
         mean, log_variance = self.dynamics(self._inputs(raw), start, stop).split(self._targets, -1)
         log_variance = self._bounded(log_variance, slice(start, stop))
-        target = mean + (0.5 * log_variance).exp() * noise
+        target = torch.addcmul(mean, (0.5 * log_variance).exp(), noise)
         target = torch.addcmul(self.target_mean, target, self.target_std)
         next_observation = torch.clamp(raw[..., : self._targets - 1] + target[..., :-1], self._low, self._high)
-        parts = [next_observation, target[..., -1:]]
+        outcome = [next_observation, target[..., -1]]
         if self._needs_arrival:
-            parts.append(self.arrival(self._arrived(next_observation), start, stop))
-        return torch.cat(parts, -1)
+            outcome.append(self.arrival(self._arrived(next_observation), start, stop))
+        return outcome
 
     def _bounded(self, log_variance: Tensor, members: slice = slice(None)) -> Tensor:
         """Soft bounds of PETS, appendix A.1, on ``[m, n, D + 1]``."""
@@ -428,14 +431,11 @@ class Ensemble(WorldModel):
         return (variance.sum(-1) / varying.sum().clamp_min(1)).sqrt()
 
     def _prediction(
-        self,
-        observation: Tensor,
-        action: Tensor,
-        next_observation: Tensor,
-        reward: Tensor,
-        rest: Tensor,
-        uncertainty: Tensor | None,
+        self, observation: Tensor, action: Tensor, outcome: list[Tensor], uncertainty: Tensor | None
     ) -> Prediction:
+        """What a step from ``observation`` with the outcome of :meth:`_step` (rows ``[B, …]``) says."""
+        next_observation, reward = outcome[:2]
+        rest = outcome[-1]  # read only where there are arrival networks
         if self._termination_fn is not None:
             terminated = self._termination_fn(observation, action, next_observation).to(torch.float32)
         else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -87,7 +88,7 @@ class WorldModel(nn.Module, ABC):
     @property
     def device(self) -> torch.device:
         """Where the model's tensors live."""
-        for tensor in (*self.parameters(), *self.buffers()):
+        for tensor in itertools.chain(self.parameters(), self.buffers()):  # the first one is soon found
             return tensor.device
         return torch.device("cpu")
 

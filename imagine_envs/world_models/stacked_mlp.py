@@ -45,7 +45,8 @@ class StackedMLP(nn.Module):
 
     def forward(self, inputs: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Networks ``start`` to ``stop`` on ``[stop − start, N, I]``."""
-        weights = [weight[start:stop] for weight in self.weights.parameters()]  # iterating over the list takes longer
+        # To iterate over the lists themselves takes longer: for a single row, as long as the products.
+        weights = [weight[start:stop] for weight in self.weights.parameters()]
         biases = [bias[start:stop] for bias in self.biases.parameters()]
         if torch.is_grad_enabled() or inputs.shape[1] <= _PIECE or inputs.is_cuda:
             return _forward(inputs, weights, biases)

@@ -13,32 +13,29 @@ import torch
 from rich.console import Console
 from rich.table import Table
 from stable_baselines3 import PPO
-from stable_baselines3.common.vec_env import VecMonitor
 
 import imagine_envs  # noqa: F401 - registers the ids
-from imagine_envs.dreams import Dream, DreamState, DreamVectorEnv
+from imagine_agents import ImaginationTrainer
+from imagine_envs.dreams import Dream, DreamState
 from imagine_envs.dreams.fidelity import fidelity
 from imagine_envs.dreams.rendering import FrameRenderer, caption
-from imagine_envs.experience import collect
 from imagine_envs.spaces import to_numpy, to_tensor
 from imagine_envs.storage import atomic_file
-from imagine_envs.world_models import Ensemble, World, fit
-from wrappers import SB3VecEnv
+from imagine_envs.world_models import World
 
 __all__ = ["demo"]
 
 ENV_ID = "CartPole-v1"
-REAL_STEPS = 500
-WORLD_KWARGS: dict[str, Any] = {"hidden": (128, 128)}
-FIT_KWARGS: dict[str, Any] = {"patience": 10, "max_epochs": 600}
+REAL_STEPS = 400
 NUM_DREAMS = 1024
-DREAM_STEPS = 500_000
-PPO_KWARGS: dict[str, Any] = {
-    "n_steps": 32,
-    "batch_size": 4096,
-    "n_epochs": 20,
-    "learning_rate": 2e-3,
-    "clip_range": 0.3,
+TRAINER_KWARGS: dict[str, Any] = {
+    "learning_starts": 200,
+    "train_freq": 100,
+    "num_dreams": NUM_DREAMS,
+    "dream_timesteps": 150_000,
+    "final_dream_timesteps": 500_000,
+    "world_model_kwargs": {"hidden": (128, 128)},
+    "fit_kwargs": {"max_updates": 1_000},
 }
 REAL_EPISODES = 20
 GIF_FRAMES = 200
@@ -59,46 +56,44 @@ def demo(output: str | Path, seed: int = 0) -> dict[str, Any]:
     output, console = Path(output), Console()
     env = gym.make(ENV_ID)
 
-    console.print(f"[bold]1/5[/] {REAL_STEPS} real steps of {ENV_ID}, at random")
-    replay = collect(env, steps=REAL_STEPS, seed=seed, progress=True)
-
-    console.print("[bold]2/5[/] Learning a world from them")
-    torch.manual_seed(seed)
-    model = Ensemble(replay.observation_space, replay.action_space, **WORLD_KWARGS)
-    world = fit(model, replay, seed=seed, progress=True, **FIT_KWARGS)
-
-    console.print(f"[bold]3/5[/] PPO in {NUM_DREAMS:,} dreams of it; no real step is taken")
-    dreams = VecMonitor(SB3VecEnv(DreamVectorEnv(world, NUM_DREAMS)))
-    agent = PPO("MlpPolicy", dreams, seed=seed, device="cpu", **PPO_KWARGS)
-    agent.learn(DREAM_STEPS, progress_bar=True)
+    first, more = TRAINER_KWARGS["learning_starts"], TRAINER_KWARGS["train_freq"]
+    console.print(
+        f"[bold]1/3[/] {first} real steps of {ENV_ID} at random, then {more} at a time with the agent, until there are "
+        f"{REAL_STEPS}. After each part a world is fitted and PPO is trained in {NUM_DREAMS:,} dreams of it alone."
+    )
+    trainer = ImaginationTrainer("MlpPolicy", env, algorithm=PPO, seed=seed, device="cpu", **TRAINER_KWARGS)
+    trainer.learn(REAL_STEPS, progress_bar=True)
+    world, agent = trainer.world, trainer.agent
+    assert world is not None
+    assert isinstance(agent, PPO)
     with atomic_file(output / "agent.zip") as file:
         agent.save(file)
 
     console.print(
-        f"[bold]4/5[/] The agent in reality: {REAL_EPISODES} episodes of {ENV_ID}, and how faithful the dream is"
+        f"[bold]2/3[/] The agent in reality: {REAL_EPISODES} episodes of {ENV_ID}, and how faithful the dream is"
     )
     report = fidelity(world, env=env, policy=agent, episodes=REAL_EPISODES, seed=seed, progress=True)
     report.save(output)
     world.with_fidelity(report.summary).save(output / "world", overwrite=True)
 
-    console.print("[bold]5/5[/] A film of both, from the same first observation")
+    console.print("[bold]3/3[/] A film of both, from the same first observation")
     _film(output / "dream.gif", env, world, agent, seed)
     env.close()
 
     assert report.returns is not None
     returns = {kind: (report.returns[kind]["mean"], report.returns[kind]["std"]) for kind in ("dream", "real")}
     seconds = time.perf_counter() - began
-    table = Table(title=f"{ENV_ID}, learned from {replay.num_steps} real steps", show_header=False)
-    table.add_row("Real steps used for learning", f"{replay.num_steps:,}")
-    table.add_row("Dream steps", f"{agent.num_timesteps:,}")
+    table = Table(title=f"{ENV_ID}, learned from {trainer.num_timesteps} real steps", show_header=False)
+    table.add_row("Real steps used for learning", f"{trainer.num_timesteps:,}")
+    table.add_row("Dream steps", f"{trainer.dream_steps:,}")
     table.add_row("Return in the dream", "{:.1f} ± {:.1f}".format(*returns["dream"]))
     table.add_row("Return in reality", "{:.1f} ± {:.1f}".format(*returns["real"]))
     table.add_row("Wall time", f"{seconds:.0f} s")
     console.print(table)
     console.print(f"See {output / 'report.png'} and {output / 'dream.gif'}; the agent is {output / 'agent.zip'}.")
     return {
-        "real_steps": replay.num_steps,
-        "dream_steps": agent.num_timesteps,
+        "real_steps": trainer.num_timesteps,
+        "dream_steps": trainer.dream_steps,
         "dream_return": returns["dream"][0],
         "real_return": returns["real"][0],
         "seconds": seconds,

@@ -288,10 +288,13 @@ def test_a_plain_sb3_script_trains_in_a_dream(cartpole_path: str) -> None:
 
 
 def test_the_demo(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {
+        "learning_starts": 60, "train_freq": 30, "num_dreams": 16, "dream_timesteps": 256, "final_dream_timesteps": 512,
+        "world_model_kwargs": {"hidden": (16,)}, "fit_kwargs": {"max_epochs": 3},
+        "algorithm_kwargs": {"n_steps": 16, "batch_size": 256, "n_epochs": 1},
+    }  # fmt: skip
     for name, value in {
-        "REAL_STEPS": 120, "NUM_DREAMS": 16, "DREAM_STEPS": 512, "REAL_EPISODES": 3, "GIF_FRAMES": 10,
-        "WORLD_KWARGS": {"hidden": (16,)}, "FIT_KWARGS": {"max_epochs": 3},
-        "PPO_KWARGS": {"n_steps": 32, "batch_size": 256, "n_epochs": 1},
+        "REAL_STEPS": 90, "NUM_DREAMS": 16, "REAL_EPISODES": 3, "GIF_FRAMES": 10, "TRAINER_KWARGS": small,
     }.items():  # fmt: skip
         monkeypatch.setattr(zoo.demo, name, value)
     assert main(["demo", "-o", "demo", "--seed", "1"]) == 0
@@ -301,7 +304,7 @@ def test_the_demo(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert len(frames) > 3
     assert (frames[0][:, :300] == frames[0][:, 300:])[:200].mean() > 0.99  # the same observation on both sides
     assert World.load("demo/world").spec.fidelity is not None
-    assert PPO.load("demo/agent.zip").num_timesteps == 512
+    assert PPO.load("demo/agent.zip").num_timesteps == 256 + 512
     table = capsys.readouterr().out
     for row in ("Real steps used for learning", "Dream steps", "Return in the dream", "Return in reality", "Wall time"):
         assert row in table

@@ -16,13 +16,17 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
+from wrappers._autoreset import autoreset_mode
 from wrappers._infos import as_array, spread_infos
 from wrappers._sub_envs import sub_envs_of
 
 __all__ = ["SB3VecEnv"]
 
 _ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-_FINAL_KEYS = frozenset({"final_obs", "_final_obs", "final_info", "_final_info"})
+_FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
+_TIMEOUT = "TimeLimit.truncated"
+_TOLD_APART = frozenset({*_FINAL_KEYS, _TIMEOUT, f"_{_TIMEOUT}"})
+"""What a batch has in its infos and SB3 wants in another form."""
 
 
 class SB3VecEnv(VecEnv):
@@ -71,7 +75,7 @@ class SB3VecEnv(VecEnv):
             raise ValueError(f"num_envs of {env} is {env.num_envs}; at least 1 was expected")
         self.env = env
         self._sub_envs = sub_envs_of(env)
-        self._resets_itself = _autoreset_mode(env) is AutoresetMode.SAME_STEP
+        self._resets_itself = _resets_itself(env)
         self._has_fresh_arrays = getattr(env, "fresh_arrays", False) or (
             isinstance(env, (SyncVectorEnv, AsyncVectorEnv)) and env.copy
         )
@@ -154,18 +158,17 @@ class SB3VecEnv(VecEnv):
         observations = self._own(raw_observations)
 
         ended = np.flatnonzero(dones)
+        infos: list[dict[str, Any]] = [{_TIMEOUT: timeout} for timeout in timeouts]
+        further = {key: columns[key] for key in columns if key not in _TOLD_APART}
+        if further:
+            spread_infos(further, infos, self.num_envs)
         if self._resets_itself:
-            infos = self._infos_of({key: columns[key] for key in columns if key not in _FINAL_KEYS})
             if ended.size:
                 finals = self._final_observations(columns, ended)
                 self._part_infos(columns, infos, ended)
-        else:
-            infos = self._infos_of(columns)
-            if ended.size:
-                finals = _take(observations, ended)
-                self._reset_rows(observations, ended)
-        for info, timeout in zip(infos, timeouts, strict=True):
-            info["TimeLimit.truncated"] = timeout
+        elif ended.size:
+            finals = _take(observations, ended)
+            self._reset_rows(observations, ended)
         for position, row in enumerate(ended.tolist()):
             infos[row]["terminal_observation"] = _row(finals, position)
         return observations, rewards, dones, infos
@@ -251,6 +254,7 @@ class SB3VecEnv(VecEnv):
             step_infos = [dict(final[row] or {}) for row in ended.tolist()]
         for row, step_info in zip(ended.tolist(), step_infos, strict=True):
             reset_info = infos[row]
+            step_info[_TIMEOUT] = reset_info.pop(_TIMEOUT)
             # Gymnasium's vector RecordEpisodeStatistics writes beside the info of the reset, not into final_info.
             if "episode" in reset_info:
                 step_info.setdefault("episode", reset_info.pop("episode"))
@@ -371,20 +375,9 @@ def _batch_of(env_fns: Any) -> VectorEnv:
     return _SyncVectorEnv([partial(_identity, env) for env in envs], autoreset_mode=AutoresetMode.SAME_STEP)
 
 
-def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
-    # Gymnasium 1.1 writes the mode into metadata that all environments of a class share, so its own classes are asked.
-    unwrapped = env.unwrapped
-    if isinstance(unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
-        found: Any = unwrapped.autoreset_mode
-    else:
-        found = env.metadata.get("autoreset_mode")
-    try:
-        mode = AutoresetMode(found)
-    except ValueError:
-        raise ValueError(
-            f"metadata['autoreset_mode'] of {env} is {found!r}; AutoresetMode.SAME_STEP or AutoresetMode.DISABLED was "
-            "expected, so that it is known what an observation at the end of an episode is"
-        ) from None
+def _resets_itself(env: VectorEnv) -> bool:
+    """Whether the batch resets finished rows in the same step, rather than leaving it to the adapter."""
+    mode = autoreset_mode(env)
     if mode is AutoresetMode.NEXT_STEP:
         raise ValueError(
             f"{env} resets in the step after the end of an episode (AutoresetMode.NEXT_STEP), so that it has no reset "
@@ -392,7 +385,7 @@ def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
             "gym.make_vec(…, vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP}), or, where the batch is native "
             "and takes it, gym.make_vec(…, autoreset_mode=AutoresetMode.SAME_STEP)"
         )
-    return mode
+    return mode is AutoresetMode.SAME_STEP
 
 
 def _check_observation_space(space: spaces.Space[Any]) -> None:

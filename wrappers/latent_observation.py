@@ -10,12 +10,13 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium.utils import RecordConstructorArgs
-from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv, VectorWrapper
+from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
 from imagine_envs.dreams.filter import Filter
 from imagine_envs.spaces import map_observation
 from imagine_envs.world_models.world import World, resolve_device
+from wrappers._autoreset import autoreset_mode
 
 __all__ = ["LatentObservation", "LatentVectorObservation"]
 
@@ -108,7 +109,7 @@ class LatentVectorObservation(VectorWrapper):
         super().__init__(env)
         self.world = _world(world_model, device)
         _check_spaces(self.world, env.single_observation_space, env.single_action_space)
-        self._mode = _autoreset_mode(env)
+        self._mode = autoreset_mode(env)
         self.filter = Filter(self.world, env.num_envs, seed=None)
         self.single_observation_space = self.filter.observation_space
         self.observation_space = batch_space(self.single_observation_space, env.num_envs)
@@ -158,22 +159,6 @@ def _check_spaces(world: World, observation_space: gym.Space[Any], action_space:
     ):
         if found != expected:
             raise ValueError(f"the environment's {name} is {found}; the world's is {expected}: they must be equal")
-
-
-def _autoreset_mode(env: VectorEnv) -> AutoresetMode:
-    # Gymnasium 1.1 writes the mode into metadata that all environments of a class share, so its own classes are asked.
-    unwrapped = env.unwrapped
-    if isinstance(unwrapped, (SyncVectorEnv, AsyncVectorEnv)):
-        found: Any = unwrapped.autoreset_mode
-    else:
-        found = env.metadata.get("autoreset_mode")
-    try:
-        return AutoresetMode(found)
-    except ValueError:
-        raise ValueError(
-            f"metadata['autoreset_mode'] of {env} is {found!r}; a gymnasium.vector.AutoresetMode was expected, so that "
-            "it is known where an episode begins"
-        ) from None
 
 
 def _with_rows(observation: Any, rows: np.ndarray, final: Any) -> Any:

@@ -61,7 +61,8 @@ class SB3VecEnv(VecEnv):
         >>> import gymnasium as gym
         >>> from gymnasium.vector import AutoresetMode
         >>> from stable_baselines3 import PPO
-        >>> batch = gym.make_vec("CartPole-v1", 8, vector_kwargs={"autoreset_mode": AutoresetMode.SAME_STEP})
+        >>> same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
+        >>> batch = gym.make_vec("CartPole-v1", 8, vectorization_mode="sync", vector_kwargs=same_step)
         >>> model = PPO("MlpPolicy", SB3VecEnv(batch))
     """
 
@@ -379,8 +380,8 @@ def _resets_itself(env: VectorEnv) -> bool:
         raise ValueError(
             f"{env} resets in the step after the end of an episode (AutoresetMode.NEXT_STEP), so that it has no reset "
             "observation to hand over when SB3 wants one. Make it with autoreset_mode=AutoresetMode.SAME_STEP: "
-            "gym.make_vec(…, vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP}), or, where the batch is native "
-            "and takes it, gym.make_vec(…, autoreset_mode=AutoresetMode.SAME_STEP)"
+            "gym.make_vec(…, vectorization_mode='sync', vector_kwargs={'autoreset_mode': AutoresetMode.SAME_STEP}), "
+            "or, where the batch is native and takes it, gym.make_vec(…, autoreset_mode=AutoresetMode.SAME_STEP)"
         )
     return mode is AutoresetMode.SAME_STEP
 

@@ -670,5 +670,5 @@ def test_more_steps_find_the_end_of_a_long_episode() -> None:
 def test_anything_but_a_vec_env_is_refused() -> None:
     with pytest.raises(TypeError, match=r"SB3VecEnv\(env\) is one"):
         check_vec_env(SyncVectorEnv([cartpole]))  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match="env is a TimeLimit; an SB3 VecEnv was expected"):
-        check_vec_env(cartpole())  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="env is a Forest; an SB3 VecEnv was expected"):
+        check_vec_env(Forest())  # type: ignore[arg-type]

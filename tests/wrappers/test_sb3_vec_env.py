@@ -364,8 +364,7 @@ def test_dict_observations_of_a_native_batch() -> None:
             final = {"a": np.array([[1.0, 2], [3, 4]]), "b": np.array([5, 6])}
             ended = np.array([False, True])
             infos = {"final_obs": final, "_final_obs": ended, "final_info": {"won": np.array([0, 1]), "_won": ended}}
-            infos |= {"fresh": np.array([7, 8]), "TimeLimit.truncated": np.array([True, True])}  # the latter is wrong
-            return self.reset()[0], np.zeros(2), ended, np.zeros(2, bool), infos
+            return self.reset()[0], np.zeros(2), ended, np.zeros(2, bool), infos | {"fresh": np.array([7, 8])}
 
     env: Any = SB3VecEnv(Pair())
     env.reset()
@@ -702,6 +701,13 @@ def test_the_next_step_is_too_late_for_a_reset() -> None:
     for batch in (SyncVectorEnv(CARTPOLE), Ruler(mode=AutoresetMode.NEXT_STEP), Ruler(mode="NextStep")):
         with pytest.raises(ValueError, match=r"NEXT_STEP.*autoreset_mode=AutoresetMode.SAME_STEP"):
             SB3VecEnv(batch)
+
+
+def test_the_same_step_is_to_be_had_where_gymnasiums_own_batch_is_native() -> None:
+    with pytest.raises(ValueError, match=r"vectorization_mode='sync', vector_kwargs=\{'autoreset_mode'"):
+        SB3VecEnv(gym.make_vec("CartPole-v1", 2))
+    same_step = {"autoreset_mode": AutoresetMode.SAME_STEP}
+    assert SB3VecEnv(gym.make_vec("CartPole-v1", 2, vectorization_mode="sync", vector_kwargs=same_step)).num_envs == 2
 
 
 @pytest.mark.parametrize(("mode", "found"), [(None, "None"), ("sometimes", "'sometimes'")])

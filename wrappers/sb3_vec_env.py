@@ -23,7 +23,10 @@ from wrappers._sub_envs import sub_envs_of
 __all__ = ["SB3VecEnv"]
 
 _ARRAY_SPACES = (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)
-_FINAL_KEYS = frozenset({"final_obs", "_final_obs", "final_info", "_final_info"})
+_FINAL_KEYS = ("final_obs", "_final_obs", "final_info", "_final_info")
+_TIMEOUT = "TimeLimit.truncated"
+_TOLD_APART = frozenset({*_FINAL_KEYS, _TIMEOUT, f"_{_TIMEOUT}"})
+"""What a batch has in its infos and SB3 wants in another form."""
 
 
 class SB3VecEnv(VecEnv):
@@ -156,18 +159,17 @@ class SB3VecEnv(VecEnv):
         observations = self._own(raw_observations)
 
         ended = np.flatnonzero(dones)
+        infos: list[dict[str, Any]] = [{_TIMEOUT: timeout} for timeout in timeouts]
+        further = {key: columns[key] for key in columns if key not in _TOLD_APART}
+        if further:
+            spread_infos(further, infos, self.num_envs)
         if self._resets_itself:
-            infos = self._infos_of({key: columns[key] for key in columns if key not in _FINAL_KEYS})
             if ended.size:
                 finals = self._final_observations(columns, ended)
                 self._part_infos(columns, infos, ended)
-        else:
-            infos = self._infos_of(columns)
-            if ended.size:
-                finals = _take(observations, ended)
-                self._reset_rows(observations, ended)
-        for info, timeout in zip(infos, timeouts, strict=True):
-            info["TimeLimit.truncated"] = timeout
+        elif ended.size:
+            finals = _take(observations, ended)
+            self._reset_rows(observations, ended)
         for position, row in enumerate(ended.tolist()):
             infos[row]["terminal_observation"] = _row(finals, position)
         return observations, rewards, dones, infos
@@ -253,6 +255,7 @@ class SB3VecEnv(VecEnv):
             step_infos = [dict(final[row] or {}) for row in ended.tolist()]
         for row, step_info in zip(ended.tolist(), step_infos, strict=True):
             reset_info = infos[row]
+            step_info[_TIMEOUT] = reset_info.pop(_TIMEOUT)
             # Gymnasium's vector RecordEpisodeStatistics writes beside the info of the reset, not into final_info.
             if "episode" in reset_info:
                 step_info.setdefault("episode", reset_info.pop("episode"))

@@ -364,7 +364,8 @@ def test_dict_observations_of_a_native_batch() -> None:
             final = {"a": np.array([[1.0, 2], [3, 4]]), "b": np.array([5, 6])}
             ended = np.array([False, True])
             infos = {"final_obs": final, "_final_obs": ended, "final_info": {"won": np.array([0, 1]), "_won": ended}}
-            return self.reset()[0], np.zeros(2), ended, np.zeros(2, bool), infos | {"fresh": np.array([7, 8])}
+            infos |= {"fresh": np.array([7, 8]), "TimeLimit.truncated": np.array([True, True])}  # the latter is wrong
+            return self.reset()[0], np.zeros(2), ended, np.zeros(2, bool), infos
 
     env: Any = SB3VecEnv(Pair())
     env.reset()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,7 +12,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.vec_env import VecEnv
 
-__all__ = ["counters", "heeds_masks", "make_algorithm", "schedules_between"]
+__all__ = ["counters", "make_algorithm", "schedules_between"]
 
 # What an algorithm counts; the rest of its state is in its tensors.
 _COUNTERS = (
@@ -56,11 +55,6 @@ def make_algorithm(
 def counters(algorithm: BaseAlgorithm) -> dict[str, Any]:
     """What an algorithm counts and ``get_parameters`` leaves out; ``vars(algorithm).update`` brings it back."""
     return {name: getattr(algorithm, name) for name in _COUNTERS if hasattr(algorithm, name)}
-
-
-def heeds_masks(policy: Any) -> bool:
-    """Whether ``predict`` takes ``action_masks``, as that of sb3-contrib's MaskablePPO."""
-    return "action_masks" in inspect.signature(policy.predict).parameters
 
 
 @contextmanager

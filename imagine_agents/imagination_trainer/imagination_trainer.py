@@ -29,14 +29,16 @@ from typing_extensions import Self
 
 from imagine_agents.common.bounded_features import BoundedFeatures
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
-from imagine_agents.common.inner_algorithm import counters, heeds_masks, make_algorithm, schedules_between
+from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
 from imagine_agents.common.prefix_logger import PrefixLogger
-from imagine_agents.imagination_trainer.acting import Actor
+from imagine_agents.imagination_trainer.acting import Noisy
 from imagine_agents.imagination_trainer.progress import DreamProgress
 from imagine_agents.imagination_trainer.validation import MemberValidation
 from imagine_envs.dreams import Dream, DreamVectorEnv
+from imagine_envs.dreams.acting import Actor
 from imagine_envs.dreams.dream import feature_space
 from imagine_envs.experience import Collector, Replay
+from imagine_envs.experience.collect import heeds_masks
 from imagine_envs.world_models import World, WorldModel, fit, make_model
 from imagine_envs.world_models.families import family_class
 from imagine_envs.world_models.fit import fit_model
@@ -485,13 +487,12 @@ class ImaginationTrainer(BaseAlgorithm):
 
         policy = None
         if self.fitted_timesteps and self.world is not None:
-            seed, noise = self._seed_after(self.num_timesteps), _noise_of(self.action_noise, self.n_envs)
+            noise = _noise_of(self.action_noise, self.n_envs)
             policy = Actor(
-                self.agent,
+                self.agent if noise is None else Noisy(self.agent, noise),
                 self.world if self.latent else None,
                 experience=self._collector.replay,
-                noise=noise,
-                seed=seed,
+                seed=self._seed_after(self.num_timesteps),
             )
         return not self._collector.collect(policy, steps, deterministic=False, on_step=on_step).stopped
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from typing import Any
 
 import gymnasium as gym
@@ -12,10 +11,11 @@ from gymnasium import spaces
 from gymnasium.vector.utils import batch_space
 from tqdm.auto import tqdm
 
+from imagine_envs.dreams.acting import Actor
 from imagine_envs.dreams.dream import DEFAULT_HORIZON, Dream
 from imagine_envs.dreams.filter import Filter
 from imagine_envs.dreams.vector_env import DreamVectorEnv
-from imagine_envs.experience.collect import Collector
+from imagine_envs.experience.collect import Collector, heeds_masks
 from imagine_envs.experience.replay import Replay
 from imagine_envs.world_models.world import World
 
@@ -69,7 +69,7 @@ class PolicyOf:
         if self._policy is None:
             return None
         policy = self.for_dreams(1)
-        return _Filtered(policy, self._world, self._seed) if self.latent else policy
+        return Actor(policy, self._world, seed=self._seed) if self.latent else policy
 
     def _sees_features(self) -> bool:
         """Whether the policy's spaces are those of the latent dream, or of the world itself."""
@@ -96,9 +96,7 @@ class _Function:
     def __init__(self, function: Any) -> None:
         self._function = function
 
-    def predict(
-        self, observation: Any, state: Any = None, episode_start: Any = None, deterministic: bool = False
-    ) -> tuple[Any, Any]:
+    def predict(self, observation: Any, **_: Any) -> tuple[Any, None]:
         return self._function(observation), None
 
 
@@ -111,56 +109,15 @@ class _AtRandom:
         self._random.seed(seed)
         self._rng = np.random.default_rng(seed)
 
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-    ) -> tuple[Any, Any]:
+    def predict(self, observation: Any, *, action_masks: np.ndarray | None = None, **_: Any) -> tuple[Any, None]:
         if action_masks is None:
             return self._random.sample(), None
         return np.where(action_masks, self._rng.random(action_masks.shape), -1).argmax(1) + self._start, None
 
 
-class _Filtered:
-    """A policy of latent dreams that acts on real observations."""
-
-    def __init__(self, policy: Any, world: World, seed: int) -> None:
-        self._policy, self._world, self._seed = policy, world, seed
-        self._filter: Filter | None = None
-        self._action: Any = None
-
-    def predict(
-        self,
-        observation: Any,
-        state: Any = None,
-        episode_start: Any = None,
-        deterministic: bool = False,
-        action_masks: np.ndarray | None = None,
-    ) -> tuple[Any, Any]:
-        episode_start = np.asarray(episode_start, dtype=bool)
-        if self._filter is None:
-            self._filter = Filter(self._world, len(episode_start), self._seed)
-        if episode_start.all():
-            features = self._filter.reset(observation)
-        else:
-            features = self._filter.step(observation, self._action, episode_start)
-        masks = {} if action_masks is None or not _takes_masks(self._policy) else {"action_masks": action_masks}
-        self._action, state = self._policy.predict(
-            features, state=state, episode_start=episode_start, deterministic=deterministic, **masks
-        )
-        return self._action, state
-
-
-def _takes_masks(policy: Any) -> bool:
-    return "action_masks" in inspect.signature(policy.predict).parameters
-
-
 def _masks(envs: DreamVectorEnv, policy: Any) -> dict[str, Any]:
     """The valid actions, where the world predicts them and the policy wants them."""
-    if not _takes_masks(policy):
+    if not heeds_masks(policy):
         return {}
     try:
         return {"action_masks": envs.action_masks()}

@@ -17,7 +17,7 @@ from tqdm.auto import tqdm
 from imagine_envs.experience.replay import Replay
 from imagine_envs.experience.steppers import Arrival, Stepper, stepper_for
 
-__all__ = ["Collected", "Collector", "collect"]
+__all__ = ["Collected", "Collector", "collect", "heeds_masks"]
 
 
 @dataclass(frozen=True)
@@ -205,7 +205,7 @@ class Collector:
         if hasattr(policy, "predict"):
             _check_spaces(policy, stepper)
             options = {"deterministic": deterministic}
-            with_masks = "action_masks" in inspect.signature(policy.predict).parameters
+            with_masks = heeds_masks(policy)
 
             def predict() -> NDArray:
                 anew = policy is not self._policy
@@ -290,6 +290,11 @@ def collect(
     finally:
         collector.close()
     return collector.replay
+
+
+def heeds_masks(policy: Any) -> bool:
+    """Whether ``predict`` takes ``action_masks``, as that of sb3-contrib's MaskablePPO."""
+    return "action_masks" in inspect.signature(policy.predict).parameters
 
 
 def _make(env_id: str) -> gym.Env[Any, Any]:

@@ -24,8 +24,9 @@ from trainer_parts import OFF_POLICY, SMALL_POLICY, SMALL_WORLD, Corridor, Memor
 
 from imagine_agents import ImaginationTrainer
 from imagine_agents.common.checkpoint import load_checkpoint, save_checkpoint
-from imagine_agents.imagination_trainer.acting import Actor
+from imagine_agents.imagination_trainer.acting import Noisy
 from imagine_envs.dreams import Dream
+from imagine_envs.dreams.acting import Actor
 from imagine_envs.experience import Replay
 from imagine_envs.storage import StorageError
 from imagine_envs.world_models import CopyModel, Ensemble
@@ -744,11 +745,11 @@ def test_action_noise_is_scaled_clipped_and_each_environments_own(num_envs: int)
     seen = observations(model, num_envs)
     plain = model.predict(seen, deterministic=True)[0]
     starts = np.ones(num_envs, bool)
-    noisy = Actor(model.agent, noise=noise).predict(seen, episode_start=starts, deterministic=True)[0]
+    noisy = Noisy(model.agent, noise).predict(seen, episode_start=starts, deterministic=True)[0]
     np.testing.assert_allclose(noisy, np.clip(plain + 1.0, -2, 2), atol=1e-5)  # half of the range of [-2, 2]
     assert noisy.dtype == np.float32
     far = NormalActionNoise(np.array([9.0]), np.array([0.0]))
-    assert (Actor(model.agent, noise=far).predict(seen, episode_start=starts)[0] == 2).all()
+    assert (Noisy(model.agent, far).predict(seen, episode_start=starts)[0] == 2).all()
 
 
 def test_noise_of_several_environments_is_independent_and_restarts_with_the_episode() -> None:

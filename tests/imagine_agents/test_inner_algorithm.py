@@ -12,7 +12,8 @@ from sb3_contrib import ARS, MaskablePPO
 from stable_baselines3 import DQN, PPO, SAC
 from stable_baselines3.common.env_util import make_vec_env
 
-from imagine_agents.common.inner_algorithm import counters, heeds_masks, make_algorithm, schedules_between
+from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
+from imagine_envs.experience.collect import heeds_masks
 
 BOX, DISCRETE = spaces.Box(-1, 1, (4,), np.float32), spaces.Discrete(2)
 

@@ -17,7 +17,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
 	@touch $(STAMP)
 
-demo: $(STAMP)  ## Learn CartPole from 500 real steps, dream it, train PPO in the dream (2 minutes)
+demo: $(STAMP)  ## Learn CartPole from 400 real steps, dream it, train PPO in the dream (a minute)
 	$(BIN)/imagine demo
 
 test: $(STAMP)  ## Run the tests (two processes)

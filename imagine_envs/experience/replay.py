@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -471,13 +471,65 @@ class Replay:
         Raises:
             ValueError: If no stream has ``length`` living records.
         """
+        return self._gather(*self._window_places(length, stride), length)
+
+    def window_index(self, length: int, stride: int | None = None) -> NDArray[np.int64]:
+        """The numbers of the records that the windows of :meth:`sequences` begin at, ``[N]``; nothing else is read.
+
+        Raises:
+            ValueError: As :meth:`sequences`.
+        """
+        streams, positions = self._window_places(length, stride)
+        return positions * self.num_envs + streams
+
+    def scalars(self) -> dict[str, NDArray]:
+        """All living records without their observations, stream by stream, the oldest first.
+
+        Returns:
+            ``index`` int64, ``reward`` float32 and ``terminated``, ``truncated``, ``first`` bool, ``[N]`` each.
+        """
+        counts = self._stops - self._starts
+        streams = np.repeat(np.arange(self.num_envs), counts)
+        positions = np.arange(len(streams)) - np.repeat(np.cumsum(counts) - counts, counts) + self._starts[streams]
+        values = {name: self._chunks.read(name, streams, positions) for name in ("reward", *_FLAGS)}
+        return {"index": positions * self.num_envs + streams, **values}
+
+    def histories(self, index: ArrayLike, length: int) -> Batch:
+        """The windows of ``length`` records that end at the records numbered ``index``.
+
+        Where a stream does not reach back so far, its oldest living record stands in for what is missing, each time as
+        ``first``: a model that starts anew there sees nothing of it.
+
+        Args:
+            index: Numbers of records (:attr:`Batch.index`), ``[N]``.
+            length: Records in a window.
+
+        Returns:
+            ``[N, length, …]``.
+
+        Raises:
+            ValueError: If a record is not alive.
+        """
+        index = np.atleast_1d(np.asarray(index, dtype=np.int64))
+        if length < 1:
+            raise ValueError(f"length is {length}; at least 1 was expected")
+        positions, streams = np.divmod(index, self.num_envs)
+        gone = (index < 0) | (positions < self._starts[streams]) | (positions >= self._stops[streams])
+        if gone.any():
+            raise ValueError(f"index {int(index[gone][0])}: no living record has that number")
+        wanted = positions[:, None] + np.arange(1 - length, 1)
+        oldest = self._starts[streams][:, None]
+        batch = self._gather_places(streams, np.maximum(wanted, oldest))
+        return replace(batch, first=batch.first | torch.from_numpy(wanted < oldest))
+
+    def _window_places(self, length: int, stride: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         stride = length if stride is None else stride
         if stride < 1:
             raise ValueError(f"stride is {stride}; at least 1 was expected")
         counts = -(-self._window_counts(length) // stride)
         streams = np.repeat(np.arange(self.num_envs), counts)
         places = np.arange(len(streams)) - np.repeat(np.cumsum(counts) - counts, counts)
-        return self._gather(streams, self._starts[streams] + stride * places, length)
+        return streams, self._starts[streams] + stride * places
 
     def _window_counts(self, length: int) -> NDArray[np.int64]:
         """Windows in each stream."""
@@ -493,9 +545,13 @@ class Replay:
 
     def _gather(self, streams: NDArray[np.int64], positions: NDArray[np.int64], length: int) -> Batch:
         """The windows that begin at (stream, position), ``[N]`` each."""
-        shape = (len(streams), length)
-        places = (positions[:, None] + np.arange(length)).reshape(-1)
-        sources = np.repeat(streams, length)
+        return self._gather_places(streams, positions[:, None] + np.arange(length))
+
+    def _gather_places(self, streams: NDArray[np.int64], positions: NDArray[np.int64]) -> Batch:
+        """The records at the positions ``[N, T]`` of the streams ``[N]``."""
+        shape = positions.shape
+        places = positions.reshape(-1)
+        sources = np.repeat(streams, shape[1])
 
         def read(name: str) -> NDArray:
             values = self._chunks.read(name, sources, places)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import Self
 
@@ -119,23 +120,23 @@ class Contexts:
         random.
 
         Raises:
-            ValueError: If ``max_contexts`` is less than one, or the replay holds no window of ``length`` to go on from.
+            ValueError: If ``max_contexts`` is less than one, or no record of the replay can be gone on from.
         """
         if max_contexts < 1:
             raise ValueError(f"max_contexts={max_contexts} must be at least 1")
-        windows = replay.sequences(length, stride=1)
-        alive = ~(windows.terminated[:, -1] | windows.truncated[:, -1])
+        records = replay.scalars()
+        alive = ~(records["terminated"] | records["truncated"])
         rng = np.random.default_rng(seed)
 
-        def choose(mask: Tensor, most: int) -> Tensor:
-            rows = mask.nonzero().squeeze(1)
-            return rows if len(rows) <= most else rows[torch.from_numpy(np.sort(rng.permutation(len(rows))[:most]))]
+        def choose(mask: NDArray[np.bool_], most: int) -> NDArray[np.int64]:
+            rows = np.flatnonzero(mask)
+            return records["index"][rows if len(rows) <= most else rows[np.sort(rng.permutation(len(rows))[:most])]]
 
-        initial = choose(alive & windows.first[:, -1], max(1, max_contexts // 2))
-        rows = torch.cat([initial, choose(alive & ~windows.first[:, -1], max_contexts - len(initial))])
+        initial = choose(alive & records["first"], max(1, max_contexts // 2))
+        rows = np.concatenate([initial, choose(alive & ~records["first"], max_contexts - len(initial))])
         if len(rows) == 0:
-            raise ValueError(f"the replay of {len(replay)} records holds no window of {length} to start a dream from")
-        chosen: Batch = windows[rows]
+            raise ValueError(f"the replay of {len(replay)} records holds none that a dream could start from")
+        chosen = replay.histories(rows, length)
         return cls(
             chosen.observation,
             chosen.action,
@@ -242,8 +243,8 @@ class World:
             report: What the fit did.
         """
         episodes = [episode for episode in replay.episodes() if episode.complete]
-        transitions = replay.transitions()
-        reward = transitions.reward[:, 1]
+        records = replay.scalars()
+        reward = records["reward"][~records["first"]]
         spec = WorldSpec(
             env_id=replay.env_id,
             env_kwargs=dict(replay.env_kwargs),
@@ -252,16 +253,17 @@ class World:
             action_space=replay.action_space,
             data={
                 "real_steps": replay.num_steps,
-                "transitions": len(reward),
+                "transitions": replay.num_transitions,
                 "episodes": len(episodes),
-                "terminations": int(transitions.terminated[:, 1].sum()),
+                "terminations": int(records["terminated"].sum()),
                 "reward_min": float(reward.min()),
                 "reward_max": float(reward.max()),
                 "mean_return": float(np.mean([episode.total_reward for episode in episodes])) if episodes else None,
             },
         )
         contexts = Contexts.from_replay(replay, 1 if model.markov else _BURN_IN, max_starts, seed)
-        quantiles = _uncertainty_quantiles(model, transitions) if model.has_uncertainty and model.markov else None
+        asked = model.has_uncertainty and model.markov
+        quantiles = _uncertainty_quantiles(model, replay.transitions()) if asked else None
         return cls(model, contexts, spec, quantiles, report)
 
     @property

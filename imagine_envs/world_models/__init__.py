@@ -7,10 +7,12 @@ from imagine_envs.world_models.fit import FitReport, fit, fit_model
 from imagine_envs.world_models.known import register_reward, register_termination, reward_function, termination_function
 from imagine_envs.world_models.perfect_model import PerfectModel
 from imagine_envs.world_models.protocol import Loss, Prediction, State, WorldModel
+from imagine_envs.world_models.rssm import RSSM
 from imagine_envs.world_models.world import World, WorldSpec, load, save
 
 __all__ = [
     "FAMILIES",
+    "RSSM",
     "CopyModel",
     "Ensemble",
     "FitReport",

@@ -9,10 +9,11 @@ from imagine_envs.world_models.copy_model import CopyModel
 from imagine_envs.world_models.ensemble import Ensemble
 from imagine_envs.world_models.perfect_model import PerfectModel
 from imagine_envs.world_models.protocol import WorldModel
+from imagine_envs.world_models.rssm import RSSM
 
 __all__ = ["FAMILIES", "family_class", "make_model"]
 
-FAMILIES: dict[str, type[WorldModel]] = {cls.family: cls for cls in (Ensemble, CopyModel, PerfectModel)}
+FAMILIES: dict[str, type[WorldModel]] = {cls.family: cls for cls in (Ensemble, RSSM, CopyModel, PerfectModel)}
 
 
 def family_class(family: str) -> type[WorldModel]:

@@ -7,17 +7,28 @@ import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from imagine_envs.experience.batch import Batch
 from imagine_envs.experience.replay import Replay
+from imagine_envs.world_models.holdout import split
 from imagine_envs.world_models.protocol import WorldModel
 from imagine_envs.world_models.world import World
 
 __all__ = ["FitReport", "Logger", "fit", "fit_model"]
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a family may have its own defaults for."""
+
+    batch_size: int = 256
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-5
+    patience: int = 10
+    validate_every: int = 40
 
 
 class Logger(Protocol):
@@ -91,12 +102,12 @@ def fit_model(
     *,
     max_epochs: int = 2_000,
     max_updates: int | None = None,
-    batch_size: int = 256,
-    learning_rate: float = 1e-3,
-    weight_decay: float = 1e-5,
+    batch_size: int | None = None,
+    learning_rate: float | None = None,
+    weight_decay: float | None = None,
     holdout: float = 0.2,
-    patience: int = 10,
-    validate_every: int = 40,
+    patience: int | None = None,
+    validate_every: int | None = None,
     seed: int | None = None,
     progress: bool = False,
     logger: Logger | None = None,
@@ -104,19 +115,20 @@ def fit_model(
     """Fits a world model in place.
 
     Training stops when no member's held-out error has improved by one percent for ``patience`` validations (MBPO's
-    rule), and the weights of the best validation are kept.
+    rule), and the weights of the best validation are kept. Where an argument is None, it is the family's own
+    (``fit_defaults``), or the number in brackets.
 
     Args:
         world_model: Any model of this package. One that has nothing to learn by gradient only looks at the data.
         replay: Real experience of the same spaces.
         max_epochs: The most passes over the training part.
         max_updates: The most gradient steps, but for the epoch in which they are reached: it is finished.
-        batch_size: Windows in a gradient step.
-        learning_rate: Of AdamW.
-        weight_decay: Of AdamW.
+        batch_size: Windows in a gradient step (256).
+        learning_rate: Of AdamW (0.001).
+        weight_decay: Of AdamW (0.00001).
         holdout: Fraction of the windows held out.
-        patience: Validations without improvement before stopping.
-        validate_every: Gradient steps between validations, at least (and at least one pass over the data).
+        patience: Validations without improvement before stopping (10).
+        validate_every: Gradient steps between validations, at least (40; and at least one pass over the data).
         seed: Seeds the split and the order of the batches.
         progress: Whether to show a progress bar.
         logger: Receives ``world_model/*`` values.
@@ -124,51 +136,51 @@ def fit_model(
     Raises:
         ValueError: If the spaces differ, there is too little data to split, or an argument makes no sense.
     """
+    given = {
+        "batch_size": batch_size,
+        "learning_rate": learning_rate,
+        "weight_decay": weight_decay,
+        "patience": patience,
+        "validate_every": validate_every,
+    }
+    own = {name: value for name, value in given.items() if value is not None}
+    settings = _Settings(**{**world_model.fit_defaults, **own})
     _check(
         world_model,
         replay,
         holdout,
         max_epochs=max_epochs,
         max_updates=1 if max_updates is None else max_updates,
-        batch_size=batch_size,
-        patience=patience,
-        validate_every=validate_every,
+        batch_size=settings.batch_size,
+        patience=settings.patience,
+        validate_every=settings.validate_every,
     )
     began = time.perf_counter()
     world_model.prepare(replay)
     if not world_model.can_learn:
         return FitReport(0, 0, (), (replay.num_transitions, 0), time.perf_counter() - began)
 
-    length = world_model.sequence_length
-    data = replay.transitions() if length == 2 else replay.sequences(length, stride=max(1, length // 2))
-    windows = data.shape[0]
-    held_out = round(holdout * windows)
-    if held_out < 1 or windows - held_out < 1:
-        raise ValueError(
-            f"too little data to split: {windows} windows of {length} records leave {windows - held_out} for training "
-            f"and {held_out} held out (holdout={holdout}); at least one of each is needed"
-        )
-    order = torch.from_numpy(np.random.default_rng(seed).permutation(windows))
-    validation, training = data[order[:held_out]].to(world_model.device), data[order[held_out:]].to(world_model.device)
-
-    optimizer = torch.optim.AdamW(world_model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    data = split(replay, world_model.sequence_length, holdout, seed, world_model.device)
+    optimizer = torch.optim.AdamW(
+        world_model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+    )
     shuffle = torch.Generator().manual_seed(0 if seed is None else seed)
-    updates_per_epoch = -(-training.shape[0] // batch_size)
-    epochs_per_validation = -(-validate_every // updates_per_epoch)
+    noise = torch.Generator(world_model.device).manual_seed(0 if seed is None else seed)
+    updates_per_epoch = -(-data.training_size // settings.batch_size)
+    epochs_per_validation = -(-settings.validate_every // updates_per_epoch)
 
-    best = lowest = _held_out_errors(world_model, validation)
+    best = lowest = _held_out_errors(world_model, data.validation)
     kept = copy.deepcopy(world_model.state_dict())
     history: list[tuple[int, float, float]] = []
     updates = epoch = stale = 0
     last_epoch = max_epochs if max_updates is None else min(max_epochs, -(-max_updates // updates_per_epoch))
     bar = tqdm(total=last_epoch, desc="fit world", unit="epoch", disable=not progress, leave=True)
-    while epoch < last_epoch and stale < patience:
+    while epoch < last_epoch and stale < settings.patience:
         losses: list[Tensor] = []
         world_model.train()
         for _ in range(min(epochs_per_validation, last_epoch - epoch)):
-            shuffled = torch.randperm(training.shape[0], generator=shuffle)
-            for rows in shuffled.split(batch_size):
-                loss = world_model.loss(training[rows.to(world_model.device)])
+            for batch in data.epoch(settings.batch_size, shuffle):
+                loss = world_model.loss(batch, generator=noise)
                 optimizer.zero_grad(set_to_none=True)
                 loss.total.backward()
                 torch.nn.utils.clip_grad_norm_(world_model.parameters(), 100.0)
@@ -177,7 +189,7 @@ def fit_model(
                 updates += 1
             epoch += 1
             bar.update()
-        errors = _held_out_errors(world_model, validation)
+        errors = _held_out_errors(world_model, data.validation)
         improved = lowest - errors > 0.01 * lowest.abs()
         lowest = torch.where(improved, errors, lowest)
         stale = 0 if improved.any() else stale + 1
@@ -192,10 +204,9 @@ def fit_model(
     bar.close()
     world_model.load_state_dict(kept)
     world_model.conclude(best)
-    errors = _held_out_errors(world_model, validation)  # anew: an ensemble has put its members in order
-    report = FitReport(
-        epoch, updates, tuple(errors.tolist()), (training.shape[0], held_out), time.perf_counter() - began, history
-    )
+    errors = _held_out_errors(world_model, data.validation)  # anew: an ensemble has put its members in order
+    windows = (data.training_size, data.validation.shape[0])
+    report = FitReport(epoch, updates, tuple(errors.tolist()), windows, time.perf_counter() - began, history)
     if logger is not None:
         logger.record("world_model/holdout_error", float(errors.mean()))
         logger.record("world_model/updates", updates)

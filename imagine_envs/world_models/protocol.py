@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -171,11 +172,16 @@ class WorldModel(nn.Module, ABC):
     sequence_length: int = 2
     """Records in a training window: two make one transition."""
 
+    fit_defaults: ClassVar[Mapping[str, Any]] = {}
+    """What this family changes in the defaults of :func:`~imagine_envs.world_models.fit_model`."""
+
     def prepare(self, replay: Replay) -> None:
         """Looks at the data once before a fit: normalisation, constant targets, what is missing."""
 
-    def loss(self, batch: Batch) -> Loss:
-        """The training loss of a batch ``[B, T, …]``, without host synchronisation."""
+    def loss(self, batch: Batch, *, generator: torch.Generator | None = None) -> Loss:
+        """The training loss of a batch ``[B, T, …]``, without host synchronisation; whatever is sampled comes from
+        ``generator``.
+        """
         raise NotImplementedError(f"a {type(self).__name__} world is not learned by gradient")
 
     def validate(self, batch: Batch) -> Tensor:

@@ -52,7 +52,7 @@ class Scripted(WorldModel):
     def prepare(self, replay: Replay) -> None:
         self.prepared += 1
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, **_: Any) -> Loss:
         self.shown.append(batch.index)
         self.modes.add(self.training)
         total = -self.weight.sum()

@@ -1,0 +1,263 @@
+"""Observations to embeddings, and features back to observations."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from stable_baselines3.common.preprocessing import is_image_space_channels_first
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from imagine_envs.spaces import Observation
+from imagine_envs.world_models.rssm.networks import ACTIVATIONS, MLP, Norm, linear, symexp, symlog
+
+__all__ = ["Decoder", "Encoder", "leaves"]
+
+_STAGES = 4  # halvings of an image's sides, at most
+_SMALLEST = 4  # pixels that a side is not halved below
+
+
+def leaves(space: spaces.Space[Any]) -> dict[str, spaces.Box | spaces.Discrete]:
+    """The parts of an observation space by name; one part of an empty name, if it is no ``Dict``.
+
+    Raises:
+        ValueError: If a part is neither a Box nor a Discrete.
+    """
+    named = space.spaces if isinstance(space, spaces.Dict) else {"": space}
+    for part in named.values():
+        if not isinstance(part, (spaces.Box, spaces.Discrete)):
+            raise ValueError(f"an RSSM needs observations of Box or Discrete, or a Dict of those, not {space}")
+    return dict(named)
+
+
+def _is_image(space: spaces.Space[Any]) -> bool:
+    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+
+
+def _part(observation: Observation, name: str) -> Tensor:
+    return observation[name] if isinstance(observation, dict) else observation
+
+
+class _Layout:
+    """How images of a space lie in memory, and how small convolutions of stride 2 make them.
+
+    Raises:
+        ValueError: If the image is too small, or its sides are odd.
+    """
+
+    def __init__(self, space: spaces.Box) -> None:
+        self.channels_first = is_image_space_channels_first(space)
+        height, width, channels = np.roll(space.shape, -1) if self.channels_first else space.shape
+        self.channels, self.sides, self.stages = int(channels), (int(height), int(width)), 0
+        while self.stages < _STAGES and all(side % 2 == 0 and side // 2 >= _SMALLEST for side in self.sides):
+            self.sides = (self.sides[0] // 2, self.sides[1] // 2)
+            self.stages += 1
+        if self.stages == 0:
+            raise ValueError(
+                f"an RSSM cannot take images of {height} × {width} pixels: sides that are even and at least "
+                f"{2 * _SMALLEST} were expected (64 × 64 is usual; gymnasium.wrappers.ResizeObservation makes them so)"
+            )
+
+    def planes(self, image: Tensor) -> Tensor:
+        """uint8 of the space's layout → float ``[N, C, H, W]`` in [0, 1], the channels last in memory."""
+        planes = image if self.channels_first else image.permute(0, 3, 1, 2)
+        return planes.to(torch.float32, memory_format=torch.channels_last) / 255
+
+    def image(self, planes: Tensor) -> Tensor:
+        """The reverse of :meth:`planes`."""
+        image = planes.mul(255).round_().to(torch.uint8)
+        return image if self.channels_first else image.permute(0, 2, 3, 1)
+
+
+class _ConvNorm(nn.Module):
+    """Normalises the channels of every pixel, ``[N, C, H, W]``."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = Norm(channels)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        return self.norm(planes.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+
+
+def _channels(depth: int, multipliers: tuple[int, ...], stages: int) -> list[int]:
+    return [depth * multiplier for multiplier in multipliers[:stages]]
+
+
+class Encoder(nn.Module):
+    """Observations ``[N, …]`` to embeddings ``[N, E]``: convolutions on images, an MLP on all the rest.
+
+    Every convolution halves the sides (kernel 4, stride 2), as in Dreamer V1 and DreamerV3's first edition.
+
+    Args:
+        space: Box, Discrete, or a Dict of those. uint8 Boxes of rank 3 are images, of either layout.
+        units: Of the MLP.
+        layers: Of the MLP.
+        depth: Channels are multiples of it.
+        multipliers: Which, for each halving.
+        activation: A name in :data:`~imagine_envs.world_models.rssm.networks.ACTIVATIONS`.
+        norm: Whether layers are normalised.
+        squash: Whether vectors are seen through symlog.
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space[Any],
+        *,
+        units: int,
+        layers: int,
+        depth: int,
+        multipliers: tuple[int, ...],
+        activation: str,
+        norm: bool,
+        squash: bool,
+    ) -> None:
+        super().__init__()
+        self.squash, self.activation = squash, ACTIVATIONS[activation]
+        parts = leaves(space)
+        self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
+        self.layouts = {name: _Layout(part) for name, part in parts.items() if _is_image(part)}
+        self.width = 0
+        if self.vectors:
+            self.mlp = MLP(sum(map(_width, self.vectors.values())), units, layers, activation, norm)
+            self.width += self.mlp.width
+        self.convolutions = nn.ModuleList()
+        for layout in self.layouts.values():
+            channels = [layout.channels, *_channels(depth, multipliers, layout.stages)]
+            stages = nn.ModuleList()
+            for before, after in itertools.pairwise(channels):
+                stages.append(
+                    nn.Sequential(
+                        nn.Conv2d(before, after, 4, 2, 1).to(memory_format=torch.channels_last),
+                        _ConvNorm(after) if norm else nn.Identity(),
+                    )
+                )
+            self.convolutions.append(stages)
+            self.width += channels[-1] * layout.sides[0] * layout.sides[1]
+
+    def forward(self, observation: Observation) -> Tensor:
+        """``[N, …] → [N, E]``."""
+        parts: list[Tensor] = []
+        if self.vectors:
+            flat = [_vector(_part(observation, name), part) for name, part in self.vectors.items()]
+            vector = torch.cat(flat, -1)
+            parts.append(self.mlp(symlog(vector) if self.squash else vector))
+        for (name, layout), stages in zip(self.layouts.items(), self.convolutions, strict=True):
+            planes = layout.planes(_part(observation, name)) - 0.5
+            for stage in stages:
+                planes = self.activation(stage(planes))
+            parts.append(planes.permute(0, 2, 3, 1).flatten(1))
+        return torch.cat(parts, -1)
+
+
+class Decoder(nn.Module):
+    """Features ``[N, F]`` to the mean of a Gaussian of unit variance over observations (pixels in [0, 1]).
+
+    The mirror image of :class:`Encoder`; the arguments are the same.
+    """
+
+    def __init__(
+        self,
+        space: spaces.Space[Any],
+        features: int,
+        *,
+        units: int,
+        layers: int,
+        depth: int,
+        multipliers: tuple[int, ...],
+        activation: str,
+        norm: bool,
+        squash: bool,
+    ) -> None:
+        super().__init__()
+        self.space, self.squash, self.activation = space, squash, ACTIVATIONS[activation]
+        parts = leaves(space)
+        self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
+        self.layouts = {name: _Layout(part) for name, part in parts.items() if _is_image(part)}
+        if self.vectors:
+            self.mlp = MLP(features, units, layers, activation, norm)
+            self.outs = nn.ModuleList(linear(self.mlp.width, _width(part)) for part in self.vectors.values())
+        for i, part in enumerate(self.vectors.values()):
+            if isinstance(part, spaces.Box):
+                for bound in ("low", "high"):
+                    value = torch.as_tensor(np.asarray(getattr(part, bound), np.float64)).float()
+                    self.register_buffer(f"_{bound}_{i}", value, persistent=False)
+        self.stems, self.convolutions = nn.ModuleList(), nn.ModuleList()
+        for layout in self.layouts.values():
+            channels = [*_channels(depth, multipliers, layout.stages)[::-1], layout.channels]
+            self.stems.append(
+                nn.Sequential(
+                    linear(features, channels[0] * layout.sides[0] * layout.sides[1]),
+                    nn.Unflatten(-1, (*layout.sides, channels[0])),
+                    Norm(channels[0]) if norm else nn.Identity(),
+                )
+            )
+            stages = nn.ModuleList()
+            for stage, (before, after) in enumerate(itertools.pairwise(channels)):
+                last = stage == layout.stages - 1
+                stages.append(
+                    nn.Sequential(
+                        nn.ConvTranspose2d(before, after, 4, 2, 1).to(memory_format=torch.channels_last),
+                        _ConvNorm(after) if norm and not last else nn.Identity(),
+                    )
+                )
+            self.convolutions.append(stages)
+
+    def forward(self, features: Tensor) -> dict[str, Tensor]:
+        """``[N, F]`` → for each part: ``[N, width]`` of a vector, ``[N, C, H, W]`` of an image."""
+        means: dict[str, Tensor] = {}
+        if self.vectors:
+            hidden = self.mlp(features)
+            means.update({name: out(hidden) for name, out in zip(self.vectors, self.outs, strict=True)})
+        for name, stem, stages in zip(self.layouts, self.stems, self.convolutions, strict=True):
+            planes = self.activation(stem(features)).permute(0, 3, 1, 2)
+            for stage in stages[:-1]:
+                planes = self.activation(stage(planes))
+            means[name] = stages[-1](planes).sigmoid()
+        return means
+
+    def loss(self, means: dict[str, Tensor], observation: Observation) -> Tensor:
+        """Σ (mean − x)² over all entries, and the cross-entropy of Discrete parts: ``[N]``.
+
+        Without the factor ½ of a Gaussian, as in DreamerV3; squashed vectors are compared in symlog.
+        """
+        total: list[Tensor] = []
+        for name, part in self.vectors.items():
+            seen = _part(observation, name)
+            if isinstance(part, spaces.Discrete):
+                total.append(F.cross_entropy(means[name], seen - int(part.start), reduction="none"))
+                continue
+            vector = _vector(seen, part)
+            total.append((means[name] - (symlog(vector) if self.squash else vector)).square().sum(-1))
+        for name, layout in self.layouts.items():
+            error = means[name] - layout.planes(_part(observation, name))
+            total.append(error.square().sum((1, 2, 3)))
+        return torch.stack(total).sum(0)
+
+    def observation(self, means: dict[str, Tensor]) -> Observation:
+        """The observation that means of :meth:`forward` stand for, clipped to its space."""
+        seen: dict[str, Tensor] = {}
+        for i, (name, part) in enumerate(self.vectors.items()):
+            if isinstance(part, spaces.Discrete):
+                seen[name] = means[name].argmax(-1) + int(part.start)
+                continue
+            value = (symexp(means[name]) if self.squash else means[name]).reshape(-1, *part.shape)
+            seen[name] = torch.clamp(value, self.get_buffer(f"_low_{i}"), self.get_buffer(f"_high_{i}"))
+        for name, layout in self.layouts.items():
+            seen[name] = layout.image(means[name])
+        return seen if isinstance(self.space, spaces.Dict) else seen[""]
+
+
+def _width(space: spaces.Box | spaces.Discrete) -> int:
+    return int(space.n) if isinstance(space, spaces.Discrete) else int(np.prod(space.shape))
+
+
+def _vector(value: Tensor, space: spaces.Box | spaces.Discrete) -> Tensor:
+    """``[N, …] → [N, width]``; Discrete values one-hot."""
+    if isinstance(space, spaces.Discrete):
+        return F.one_hot(value - int(space.start), int(space.n)).to(torch.float32)
+    return value.reshape(len(value), -1).to(torch.float32)

@@ -175,6 +175,11 @@ class Replay:
         return self._chunks.length
 
     @property
+    def longest(self) -> int:
+        """Records alive in the longest stream: windows can be as long as that."""
+        return int((self._stops - self._starts).max())
+
+    @property
     def num_transitions(self) -> int:
         """Real steps available: records that are not ``first`` and whose predecessor is alive."""
         return len(self) - int(self._living_resets.sum()) - int(self._orphans().sum())

@@ -103,19 +103,19 @@ PRESETS: dict[str, Architecture] = {
         free_nats=3.0,
         free_average=True,
     ),
-    # DreamerV3 (Hafner et al., 2023), appendix; the size is that of "12m".
+    # DreamerV3 (Hafner et al., 2023), appendix; the size is that of "1m".
     "v3": Architecture(
-        deter=2048,
+        deter=512,
         stoch=32,
-        classes=16,
-        hidden=256,
+        classes=4,
+        hidden=64,
         blocks=8,
         prior_layers=2,
-        units=256,
+        units=64,
         codec_layers=3,
         reward_layers=1,
         termination_layers=1,
-        depth=16,
+        depth=4,
         multipliers=(2, 3, 4, 4),
         activation="silu",
         norm=True,
@@ -133,7 +133,7 @@ def architecture_of(preset: str, size: str | None = None, **changes: Any) -> Arc
 
     Args:
         preset: "v1" or "v3".
-        size: A key of :data:`SIZES`; None is "12m" for V3. V1 has one size, its own.
+        size: A key of :data:`SIZES`; None is "1m" for V3. V1 has one size, its own.
         **changes: Attributes of :class:`Architecture`.
 
     Raises:

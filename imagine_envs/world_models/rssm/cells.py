@@ -86,7 +86,8 @@ class BlockGRU(Cell):
         """See :class:`Cell`."""
         seen = torch.cat([self.embeddings[0](deter), self.embeddings[1](stoch)], -1)
         seen = torch.cat([self.activation(seen), action], -1)
-        hidden = self.activation(self.norm(self.shared(seen) + self.own(deter).flatten(-2)))
-        reset, candidate, update = (gate.flatten(-2) for gate in self.gates(hidden).chunk(3, -1))
+        hidden = self.own.together(self.own(deter) + self.own.apart(self.shared(seen)))
+        hidden = self.activation(self.norm(hidden))
+        reset, candidate, update = self.gates(hidden).chunk(3, -1)
         candidate = (reset.sigmoid() * candidate).tanh()
-        return torch.lerp(deter, candidate, (update - 1).sigmoid())
+        return self.own.together(torch.lerp(self.own.apart(deter), candidate, (update - 1).sigmoid()))

@@ -74,6 +74,9 @@ class GaussianLatent(Latent):
 class CategoricalLatent(Latent):
     """Several one-hot variables with straight-through gradients, mixed with a little of the uniform distribution.
 
+    Samples and parameters are laid out class by class, ``[…, C · S]``: what is done to the few classes of many
+    variables then runs along the variables, several at a time.
+
     Source: DreamerV3, section "World model learning": 1 % uniform keeps every KL finite.
 
     Args:
@@ -87,32 +90,38 @@ class CategoricalLatent(Latent):
         self.width = self.parameters = variables * classes
 
     def noise(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-        """Standard exponential, ``[*shape, S, C]``."""
-        empty = torch.empty(*shape, self.variables, self.classes, device=device)
-        return empty.exponential_(generator=generator)
+        """Uniform in [0, 1), ``[*shape, S]``."""
+        return torch.rand(*shape, self.variables, device=device, generator=generator)
 
     def sample(self, parameters: Tensor, noise: Tensor | None, temperature: float = 1.0) -> Tensor:
-        """One-hot samples side by side.
+        """One-hot samples.
 
-        The class of the largest p / e for exponential e is a sample of p (the race of exponential clocks; the Gumbel
-        trick, with one logarithm less). The gradient is that of the probabilities.
+        The sampled class is the first whose cumulative probability exceeds the noise. The gradient is that of the
+        probabilities.
         """
-        probability = self._probability(parameters)
+        probability = self.probability(parameters)
         with torch.no_grad():
-            race = probability
-            if noise is not None and temperature != 0:
-                race = (probability if temperature == 1 else probability.pow(1 / temperature)) / noise
-            hard = torch.zeros_like(probability).scatter_(-1, race.argmax(-1, keepdim=True), 1.0)
+            if noise is None or temperature == 0:
+                index = probability.argmax(-2, keepdim=True)
+                hard = torch.zeros_like(probability).scatter_(-2, index, 1.0)
+            else:
+                tempered = probability
+                if temperature != 1:
+                    tempered = probability.log().div(temperature).softmax(-2)
+                # 1 from the sampled class on; of the last class too where the sum was rounded below the noise.
+                reached = (tempered.cumsum(-2) > noise.unsqueeze(-2)).to(probability.dtype)
+                reached[..., -1, :] = 1
+                hard = torch.diff(reached, dim=-2, prepend=torch.zeros_like(reached[..., :1, :]))
         if torch.is_grad_enabled() and probability.requires_grad:
             hard = hard + (probability - probability.detach())
         return hard.flatten(-2)
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
         """Σ over variables and classes of p (log p − log q)."""
-        p, q = self._probability(posterior), self._probability(prior)
+        p, q = self.probability(posterior), self.probability(prior)
         return (p * (p.log() - q.log())).sum((-2, -1))
 
-    def _probability(self, parameters: Tensor) -> Tensor:
-        """``[…, S · C] → […, S, C]``."""
-        probability = parameters.unflatten(-1, (self.variables, self.classes)).softmax(-1)
+    def probability(self, parameters: Tensor) -> Tensor:
+        """The probability of each class, ``[…, C · S] → […, C, S]``."""
+        probability = parameters.unflatten(-1, (self.classes, self.variables)).softmax(-2)
         return torch.add(self.uniform / self.classes, probability, alpha=1 - self.uniform)

@@ -79,9 +79,17 @@ class BlockLinear(nn.Module):
         init_weight(self.weight, fan_in or inputs // blocks)
 
     def forward(self, inputs: Tensor) -> Tensor:
-        """``[B, I] → [B, G, O / G]``, the blocks apart."""
-        apart = inputs.unflatten(-1, (self.blocks, -1)).transpose(0, 1)
-        return torch.baddbmm(self.bias, apart, self.weight).transpose(0, 1)
+        """``[B, I] → [G, B, O / G]``, block by block."""
+        return torch.baddbmm(self.bias, self.apart(inputs), self.weight)
+
+    def apart(self, values: Tensor) -> Tensor:
+        """``[B, W]`` as seen by the blocks, ``[G, B, W / G]``; nothing is copied."""
+        return values.unflatten(-1, (self.blocks, -1)).transpose(0, 1)
+
+    @staticmethod
+    def together(values: Tensor) -> Tensor:
+        """The reverse of :meth:`apart`."""
+        return values.transpose(0, 1).flatten(1)
 
 
 class MLP(nn.Module):

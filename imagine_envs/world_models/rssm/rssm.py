@@ -72,7 +72,7 @@ class RSSM(WorldModel):
         observation_space: Box, Discrete, or a ``Dict`` of those; uint8 Boxes of rank 3 are images of either layout.
         action_space: ``Discrete`` or ``Box``.
         preset: "v3" (categorical, block GRU, symlog, two-hot rewards) or "v1" (Gaussian, GRU; PlaNet's too).
-        size: Of V3: "1m", "12m" (None), "25m", …, "400m".
+        size: Of V3: "1m" (None), "12m", "25m", …, "400m".
         representation: What shapes the state besides reward and termination.
         sequence_length: Records in a training window.
         architecture: What to change of the preset: attributes of

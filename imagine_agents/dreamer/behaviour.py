@@ -1,0 +1,155 @@
+"""Learning to act from imagined sequences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from imagine_agents.dreamer.policies import DreamerPolicy
+from imagine_agents.dreamer.returns import lambda_returns
+from imagine_envs.experience import Batch
+from imagine_envs.world_models import State
+
+__all__ = ["Imagined", "actor_loss", "critic_loss", "imagine", "replay_value_loss"]
+
+
+@dataclass(frozen=True)
+class Imagined:
+    """Sequences that were dreamed from N real states, time first.
+
+    Attributes:
+        features: Of the states 0 … H, ``[H + 1, N, F]``.
+        action: Encoded, as sampled in the states 0 … H − 1: ``[H, N, A]``.
+        reward: On arriving in the states 1 … H: ``[H, N]``.
+        going_on: γ times the probability that the episode goes on from the states 1 … H: ``[H, N]``.
+        value: The critic's parameters in the states 0 … H.
+        returns: λ-returns of the states 0 … H − 1: ``[H, N]``.
+        weight: How likely it is (discounted) that the states 0 … H − 1 are reached: ``[H, N]``.
+    """
+
+    features: Tensor
+    action: Tensor
+    reward: Tensor
+    going_on: Tensor
+    value: Tensor
+    returns: Tensor
+    weight: Tensor
+
+
+def imagine(
+    policy: DreamerPolicy,
+    starts: State,
+    ended: Tensor,
+    horizon: int,
+    gamma: float,
+    gae_lambda: float,
+    generator: torch.Generator,
+) -> Imagined:
+    """Dreams ``horizon`` steps from every start, acting as the policy does.
+
+    Where the actor learns through the dynamics, everything but the states that the actor sees is differentiable (an
+    action is chosen for a state, and does not choose the state that it is chosen in). Otherwise nothing is but the
+    critic's parameters.
+
+    Args:
+        policy: Actor, critic and world.
+        starts: Filtered states ``[N, …]``, detached.
+        ended: Whether the episode ended in them, bool ``[N]``: what is dreamed from there has no weight.
+        horizon: H.
+        gamma: Discount.
+        gae_lambda: λ.
+        generator: Of actions and latents.
+    """
+    world, actions, count = policy.world, policy.actions, len(ended)
+    noise = world.latent.noise((horizon, count), ended.device, generator)
+    chance = actions.noise((horizon, count), ended.device, generator)
+    with torch.set_grad_enabled(policy.behaviour.through_dynamics):
+        state, features, taken = starts, [world.features(starts)], []
+        for t in range(horizon):
+            action = actions.sample(policy.actor(features[-1].detach()), chance[t])
+            state = world.dream(state, policy.within_bounds(action), noise[t])
+            features.append(world.features(state))
+            taken.append(action)
+        stacked = torch.stack(features)
+        prediction = world.predict(stacked[1:])
+        going_on = gamma * (1 - prediction.terminated)
+        alive = gamma * (~ended).to(going_on.dtype)[None]
+        # The first factor is left out of γ alone: a start that goes on has the weight 1.
+        weight = torch.cat([alive, going_on[:-1]]).cumprod(0).detach() / gamma
+        if policy.behaviour.through_dynamics:
+            value = policy.critic(stacked)
+            returns = lambda_returns(prediction.reward, going_on, policy.critic.mean(value[1:]), gae_lambda)
+    if not policy.behaviour.through_dynamics:
+        value = policy.critic(stacked)
+        with torch.no_grad():
+            returns = lambda_returns(prediction.reward, going_on, policy.critic.mean(value[1:]), gae_lambda)
+    return Imagined(stacked, torch.stack(taken), prediction.reward, going_on, value, returns, weight)
+
+
+def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tuple[Tensor, Tensor]:
+    """What the actor minimises, and its entropy.
+
+    Through the dynamics (Dreamer V1, equation 7): −R, whose gradient reaches the actions by way of the states.
+    REINFORCE (DreamerV3, equation 11): −sg((R − v) / max(1, S)) log π(a | s) − η H(π).
+    """
+    if policy.behaviour.through_dynamics:
+        return -(imagined.weight * imagined.returns).mean(), imagined.returns.new_zeros(())
+    parameters = policy.actor(imagined.features[:-1])
+    value = policy.critic.mean(imagined.value[:-1]).detach()
+    advantage = (imagined.returns - value) / policy.return_range.scale
+    entropy = policy.actions.entropy(parameters)
+    gain = advantage * policy.actions.log_prob(parameters, imagined.action) + ent_coef * entropy
+    return -(imagined.weight * gain).mean(), entropy.detach().mean()
+
+
+def critic_loss(policy: DreamerPolicy, imagined: Imagined) -> Tensor:
+    """−log p(R | s) of the imagined states, and a pull towards the slow critic.
+
+    Source: Dreamer V1, equation 8; DreamerV3, equation 10.
+    """
+    features = imagined.features[:-1].detach()
+    through_dynamics = policy.behaviour.through_dynamics  # then the critic's graph is the actor's
+    parameters = policy.critic(features) if through_dynamics else imagined.value[:-1]
+    loss = policy.critic.loss(parameters, imagined.returns.detach())
+    if policy.slow_critic is not None:
+        with torch.no_grad():
+            slow = policy.slow_critic.mean(policy.slow_critic(features))
+        loss = loss + policy.critic.loss(parameters, slow)
+    return (imagined.weight * loss).mean()
+
+
+def replay_value_loss(
+    policy: DreamerPolicy, features: Tensor, batch: Batch, imagined: Imagined, gamma: float, gae_lambda: float
+) -> Tensor:
+    """The critic's loss on real sequences, bootstrapped from the imagined returns of each state.
+
+    The gradient reaches the world model: states are shaped by what they are worth.
+
+    Source: DreamerV3, section "Critic learning" (replay loss).
+
+    Args:
+        policy: Critic and slow critic.
+        features: Of the filtered states, ``[B, T, F]``.
+        batch: The real windows ``[B, T]``.
+        imagined: What was dreamed from those states, row b · T + t from record t of window b.
+        gamma: Discount.
+        gae_lambda: λ.
+    """
+    value = imagined.returns[0].reshape(batch.shape).T  # [T, B]
+    reward, terminated, first = batch.reward.T, batch.terminated.T, batch.first.T
+    # Record t + 1 is what record t led to, unless an episode begins there. Where the one after it does, the sequence
+    # ends with t + 1: its value is bootstrapped.
+    followed = torch.cat([~first[2:], torch.zeros_like(first[:1])]).to(value.dtype)
+    going_on = gamma * (~terminated[1:]).to(value.dtype)
+    returns = lambda_returns(reward[1:], going_on, value[1:], gae_lambda * followed)
+    leads_on = (~first[1:]).to(value.dtype)
+    features = features[:, :-1].transpose(0, 1)
+    parameters = policy.critic(features)
+    loss = policy.critic.loss(parameters, returns)
+    if policy.slow_critic is not None:
+        with torch.no_grad():
+            slow = policy.slow_critic.mean(policy.slow_critic(features))
+        loss = loss + policy.critic.loss(parameters, slow)
+    return (leads_on * loss).mean()

@@ -1,0 +1,386 @@
+"""Dreamer: an actor and a critic that learn in the imagination of a recurrent world model."""
+
+from __future__ import annotations
+
+import io
+import pathlib
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from numpy.typing import NDArray
+from stable_baselines3.common.noise import ActionNoise
+from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
+from stable_baselines3.common.policies import BasePolicy
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from torch import Tensor
+from typing_extensions import Self
+
+from imagine_agents.common.sequence_buffer import SequenceReplayBuffer
+from imagine_agents.dreamer.behaviour import actor_loss, critic_loss, imagine, replay_value_loss
+from imagine_agents.dreamer.policies import DreamerPolicy, detached
+from imagine_agents.dreamer.presets import BEHAVIOURS
+from imagine_envs.experience import Batch, Replay
+from imagine_envs.spaces import to_tensor
+
+__all__ = ["Dreamer"]
+
+
+class Dreamer(OffPolicyAlgorithm):
+    """Learns a recurrent world from real sequences, and to act in it from imagined ones.
+
+    Every update samples real windows, lets the world model learn from them, dreams ``horizon`` steps from each of
+    their records, and lets actor and critic learn from what was dreamed. Only real steps count as ``num_timesteps``.
+
+    Source: Hafner et al., "Mastering diverse domains through world models" (DreamerV3, 2023); "Dream to control"
+    (Dreamer V1, 2020). Pseudo-code: the appendix of either.
+
+    What differs from danijar/dreamerv3 and danijar/dreamer, besides what :class:`~imagine_envs.world_models.RSSM` lists:
+
+    - Sequences are drawn uniformly; there is no queue of fresh ones.
+    - V3: the weight of an imagined sequence begins with whether its start really ended, not with a prediction of it.
+    - V1: the mode of the actor's distribution is tanh(μ), not the likeliest of 100 samples; discrete actions have
+      straight-through gradients; exploration keeps its noise throughout; there is no action repeat (wrap the
+      environment in ``gymnasium.wrappers.RepeatAction``); the termination head is learned always.
+    - Both: the first ``learning_starts`` actions are random; there are no updates at all before.
+
+    Args:
+        policy: "MlpPolicy", "CnnPolicy" or "MultiInputPolicy"; they are one, which looks at the space by itself.
+        env: The real environment (or its id).
+        preset: "v3" or "v1".
+        size: Of V3: "1m" (None), "12m", "25m", "50m", "100m", "200m" or "400m".
+        representation: What shapes the state: "reconstruction", "reward" or "contrastive".
+        learning_rate: Of the world model; actor and critic follow in the preset's proportion. None is the preset's
+            (V3: 4e-5, V1: 6e-4).
+        buffer_size: Most real records in the replay, of all environments together.
+        learning_starts: Random real steps before the first update.
+        batch_size: Windows in an update.
+        batch_length: Records in a window.
+        train_ratio: Replayed steps per real step: ``train_ratio / (batch_size · batch_length)`` updates a step.
+        horizon: Imagined steps from each record.
+        gamma: Discount. None is the preset's (V3: 1 − 1/333, V1: 0.99).
+        gae_lambda: λ of the λ-returns.
+        ent_coef: Weight of the policy's entropy. None is the preset's (V3: 3e-4, V1: 0).
+        exploration_noise: Added to real actions while learning. None is the preset's (V3: 0, V1: 0.3).
+        max_grad_norm: V1 clips the gradients of world, actor and critic at this norm each.
+        replay_buffer_class: :class:`~imagine_agents.common.sequence_buffer.SequenceReplayBuffer` or a class like it.
+        replay_buffer_kwargs: Further arguments of it.
+        policy_kwargs: ``architecture`` changes the world model's; see
+            :class:`~imagine_envs.world_models.rssm.architecture.Architecture`.
+        stats_window_size: Episodes that ``rollout/*`` averages over.
+        tensorboard_log: Folder for TensorBoard.
+        verbose: 0, 1 or 2.
+        seed: Of everything.
+        device: "auto" takes a GPU if there is one.
+        _init_setup_model: Whether to build the networks at once.
+
+    Raises:
+        ValueError: If a space is not supported, an image is too small, the buffer cannot hold a sequence, or
+            ``learning_starts`` is not reached within the budget of :meth:`learn`.
+
+    Example:
+        >>> model = Dreamer("MlpPolicy", "Pendulum-v1", learning_rate=3e-4, seed=0)
+        >>> model.learn(10_000, progress_bar=True)
+        >>> mean, std = evaluate_policy(model, "Pendulum-v1")
+    """
+
+    policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
+        "MlpPolicy": DreamerPolicy,
+        "CnnPolicy": DreamerPolicy,
+        "MultiInputPolicy": DreamerPolicy,
+    }
+    policy: DreamerPolicy
+    replay_buffer: SequenceReplayBuffer | None  # type: ignore[assignment]
+
+    def __init__(
+        self,
+        policy: str | type[DreamerPolicy],
+        env: GymEnv | str | None,
+        preset: str = "v3",
+        size: str | None = None,
+        representation: str = "reconstruction",
+        learning_rate: float | Schedule | None = None,
+        buffer_size: int = 1_000_000,
+        learning_starts: int = 1_000,
+        batch_size: int = 16,
+        batch_length: int = 64,
+        train_ratio: float = 512.0,
+        horizon: int = 15,
+        gamma: float | None = None,
+        gae_lambda: float = 0.95,
+        ent_coef: float | None = None,
+        exploration_noise: float | None = None,
+        max_grad_norm: float = 100.0,
+        replay_buffer_class: type[SequenceReplayBuffer] | None = None,
+        replay_buffer_kwargs: dict[str, Any] | None = None,
+        policy_kwargs: dict[str, Any] | None = None,
+        stats_window_size: int = 100,
+        tensorboard_log: str | None = None,
+        verbose: int = 0,
+        seed: int | None = None,
+        device: torch.device | str = "auto",
+        _init_setup_model: bool = True,
+    ) -> None:
+        if preset not in BEHAVIOURS:
+            raise ValueError(f"preset={preset!r} must be one of {', '.join(map(repr, BEHAVIOURS))}")
+        behaviour = BEHAVIOURS[preset]
+        for name, value, least in (
+            ("batch_size", batch_size, 1),
+            ("batch_length", batch_length, 2),
+            ("horizon", horizon, 1),
+        ):
+            if value < least:
+                raise ValueError(f"{name}={value} must be at least {least}")
+        if not train_ratio > 0:
+            raise ValueError(f"train_ratio={train_ratio} must be positive")
+        super().__init__(
+            policy=policy,
+            env=env,  # type: ignore[arg-type]
+            learning_rate=behaviour.learning_rate if learning_rate is None else learning_rate,
+            buffer_size=buffer_size,
+            learning_starts=learning_starts,
+            batch_size=batch_size,
+            tau=behaviour.tau,
+            gamma=behaviour.gamma if gamma is None else gamma,
+            train_freq=1,
+            gradient_steps=0,
+            replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
+            replay_buffer_kwargs={"sequence_length": batch_length, **(replay_buffer_kwargs or {})},
+            policy_kwargs={
+                "preset": preset,
+                "size": size,
+                "representation": representation,
+                "sequence_length": batch_length,
+                **(policy_kwargs or {}),
+            },
+            stats_window_size=stats_window_size,
+            tensorboard_log=tensorboard_log,
+            verbose=verbose,
+            device=device,
+            support_multi_env=True,
+            seed=seed,
+            sde_support=False,
+            supported_action_spaces=(spaces.Box, spaces.Discrete),
+        )
+        self.preset = preset
+        self.batch_length = batch_length
+        self.train_ratio = train_ratio
+        self.horizon = horizon
+        self.gae_lambda = gae_lambda
+        self.ent_coef = behaviour.ent_coef if ent_coef is None else ent_coef
+        self.exploration_noise = behaviour.exploration_noise if exploration_noise is None else exploration_noise
+        self.max_grad_norm = max_grad_norm
+        self._due = 0.0  # updates that real steps have earned
+        self._remembered: tuple[NDArray, ...] | None = (
+            None  # of the policy, in the environments that are collected from
+        )
+        self._streams: dict[str, Any] | None = None  # the random streams' states, when they were saved
+        if _init_setup_model:
+            self._setup_model()
+
+    def _setup_model(self) -> None:
+        super()._setup_model()
+        # Streams of their own: acting, learning and the choice of sequences do not disturb one another.
+        seed = int(np.random.default_rng(self.seed).integers(2**62))
+        self._acting = torch.Generator(self.device).manual_seed(seed)
+        self._learning = torch.Generator(self.device).manual_seed(seed + 1)
+        self._choosing = np.random.default_rng(seed + 2)
+        if self._streams is not None:
+            self._acting.set_state(torch.tensor(self._streams["acting"], dtype=torch.uint8))
+            self._learning.set_state(torch.tensor(self._streams["learning"], dtype=torch.uint8))
+            self._choosing.bit_generator.state = self._streams["choosing"]
+
+    # --- collecting -------------------------------------------------------------------------------------------------
+
+    def _setup_learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        reset_num_timesteps: bool = True,
+        tb_log_name: str = "run",
+        progress_bar: bool = False,
+    ) -> Any:
+        begins_anew = reset_num_timesteps or self._last_obs is None
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
+        if self.learning_starts >= result[0]:
+            raise ValueError(
+                f"learning_starts={self.learning_starts} is not reached within total_timesteps={result[0]}: nothing "
+                "would be learned"
+            )
+        if begins_anew:
+            self._remembered = None
+            assert self.replay_buffer is not None
+            self.replay_buffer.begin_anew()
+        return result
+
+    def _sample_action(
+        self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
+    ) -> tuple[NDArray, NDArray]:
+        """Filters what the environments show, and acts upon it; at random before ``learning_starts``."""
+        policy, device = self.policy, self.device
+        assert self._last_obs is not None and self._last_episode_starts is not None
+        first = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=device)
+        remembered = (
+            policy.initial_state(n_envs)
+            if self._remembered is None
+            else tuple(torch.as_tensor(part, device=device) for part in self._remembered)
+        )
+        seen = to_tensor(self._last_obs, self.observation_space, device)
+        chosen, remembered = policy.act(seen, remembered, first, generator=self._acting)
+        if self.num_timesteps < learning_starts:
+            random = np.stack([self.action_space.sample() for _ in range(n_envs)])
+            chosen = policy.world.actions(to_tensor(random, self.action_space, device))
+        elif self.exploration_noise:
+            chosen = self._explore(chosen)
+        self._remembered = tuple(part.cpu().numpy() for part in (*remembered[:-1], chosen))
+        action = policy.to_env(chosen)
+        return action, action
+
+    def _explore(self, action: Tensor) -> Tensor:
+        """Gaussian noise on continuous actions; some discrete ones are replaced by random ones."""
+        if isinstance(self.action_space, spaces.Box):
+            noise = torch.randn(action.shape, generator=self._acting, device=action.device)
+            return (action + self.exploration_noise * noise).clamp(-1, 1)
+        random = torch.rand(action.shape, generator=self._acting, device=action.device).argmax(-1, keepdim=True)
+        replaced = torch.rand(len(action), 1, generator=self._acting, device=action.device) < self.exploration_noise
+        return torch.where(replaced, torch.zeros_like(action).scatter_(-1, random, 1.0), action)
+
+    def _store_transition(
+        self,
+        replay_buffer: Any,
+        buffer_action: NDArray,
+        new_obs: Any,
+        reward: NDArray,
+        dones: NDArray,
+        infos: list[dict[str, Any]],
+    ) -> None:
+        super()._store_transition(replay_buffer, buffer_action, new_obs, reward, dones, infos)
+        self._last_episode_starts = dones
+
+    def _on_step(self) -> None:
+        """Real steps earn updates; SB3 asks for ``gradient_steps`` of them after the step."""
+        assert self.replay_buffer is not None
+        if self.num_timesteps > self.learning_starts and self.replay_buffer.can_sample:
+            self._due += self.n_envs * self.train_ratio / (self.batch_size * self.batch_length)
+        self.gradient_steps = int(self._due)
+
+    # --- learning ---------------------------------------------------------------------------------------------------
+
+    def train(self, gradient_steps: int, batch_size: int = 16) -> None:
+        """Updates of everything: world model, actor, critic.
+
+        Raises:
+            FloatingPointError: If a loss is not finite. Nothing that follows from it was saved.
+        """
+        self.policy.set_training_mode(True)
+        self._update_learning_rate(self.policy.optimizer)
+        assert self.replay_buffer is not None
+        metrics: dict[str, Tensor] = {}
+        for _ in range(gradient_steps):
+            batch = self.replay_buffer.sample(batch_size, self._vec_normalize_env, self._choosing)
+            metrics = self._update(batch)
+            self._n_updates += 1
+        self._due -= gradient_steps
+        values = {name: float(value) for name, value in metrics.items()}
+        for name, value in values.items():
+            if not np.isfinite(value):
+                saved = getattr(self, "last_checkpoint", None)
+                raise FloatingPointError(
+                    f"{name} is {value} in update {self._n_updates} after {self.num_timesteps} real steps; "
+                    + (f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved before")
+                )
+            self.logger.record(name, value)
+        self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _update(self, batch: Batch) -> dict[str, Tensor]:
+        """One update; its metrics as tensors that nobody has waited for."""
+        policy = self.policy
+        loss = policy.world.loss(batch, generator=self._learning)
+        assert loss.states is not None
+        starts = detached(loss.states)
+        imagined = imagine(
+            policy, starts, batch.terminated.flatten(), self.horizon, self.gamma, self.gae_lambda, self._learning
+        )
+        if not policy.behaviour.through_dynamics:
+            policy.return_range.update(imagined.returns)
+        of_actor, entropy = actor_loss(policy, imagined, self.ent_coef)
+        of_critic = critic_loss(policy, imagined)
+        total = loss.total + of_critic
+        metrics = {f"world_model/{name}": value for name, value in loss.metrics.items()}
+        if policy.behaviour.replay_value_coef:
+            features = policy.world.features(loss.states)
+            of_replay = replay_value_loss(policy, features, batch, imagined, self.gamma, self.gae_lambda)
+            total = total + policy.behaviour.replay_value_coef * of_replay
+            metrics["train/replay_value_loss"] = of_replay.detach()
+
+        policy.optimizer.zero_grad(set_to_none=True)
+        if policy.behaviour.through_dynamics:
+            of_actor.backward(inputs=list(policy.actor.parameters()))
+            total.backward()
+            for group in policy.optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+        else:
+            (total + of_actor).backward()
+        policy.optimizer.step()
+        policy.follow()
+        metrics.update(
+            {
+                "train/actor_loss": of_actor.detach(),
+                "train/critic_loss": of_critic.detach(),
+                "train/entropy": entropy,
+                "imagine/return": imagined.returns.detach().mean(),
+                "imagine/reward": imagined.reward.detach().mean(),
+                "imagine/return_scale": policy.return_range.scale,
+            }
+        )
+        return metrics
+
+    def _update_learning_rate(self, optimizers: Any) -> None:
+        super()._update_learning_rate(optimizers)
+        for group in self.policy.optimizer.param_groups:
+            group["lr"] *= group["scale"]
+
+    # --- the rest of SB3's contract ---------------------------------------------------------------------------------
+
+    def learn(
+        self,
+        total_timesteps: int,
+        callback: MaybeCallback = None,
+        log_interval: int = 4,
+        tb_log_name: str = "Dreamer",
+        reset_num_timesteps: bool = True,
+        progress_bar: bool = False,
+    ) -> Self:
+        """Learns from ``total_timesteps`` real steps; see SB3's."""
+        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+
+    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
+        """Writes the replay as a directory of safe files; see :meth:`~imagine_envs.experience.Replay.save`."""
+        assert self.replay_buffer is not None
+        self.replay_buffer.replay.save(pathlib.Path(path))  # type: ignore[arg-type]
+
+    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
+        """Reads what :meth:`save_replay_buffer` wrote.
+
+        Raises:
+            StorageError: If a file is missing or broken.
+            ValueError: If the replay is of other spaces, or of another number of environments.
+        """
+        assert self.replay_buffer is not None
+        self.replay_buffer.take(Replay.load(pathlib.Path(path)))  # type: ignore[arg-type]
+
+    def _excluded_save_params(self) -> list[str]:
+        return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing", "last_checkpoint"]
+
+    def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
+        return ["policy", "policy.optimizer"], []
+
+    def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
+        """See SB3's. The states of the random streams are saved too."""
+        self._streams = {
+            "acting": self._acting.get_state().tolist(),
+            "learning": self._learning.get_state().tolist(),
+            "choosing": self._choosing.bit_generator.state,
+        }
+        super().save(path, exclude, include)

@@ -1,5 +1,6 @@
 """Imagination agents: Stable-Baselines3 algorithms that learn and use a world model."""
 
+from imagine_agents.dreamer import Dreamer
 from imagine_agents.imagination_trainer import ImaginationTrainer
 
-__all__ = ["ImaginationTrainer"]
+__all__ = ["Dreamer", "ImaginationTrainer"]

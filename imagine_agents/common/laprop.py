@@ -47,7 +47,7 @@ class LaProp(Optimizer):
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "clip": clip, "warmup": warmup, "step": 0})
 
     @torch.no_grad()
-    def step(self, closure: Callable[[], Any] | None = None) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """One step; what ``closure`` returned, if it is given."""
         loss = None
         if closure is not None:

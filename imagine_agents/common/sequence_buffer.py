@@ -93,7 +93,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         self.replay = replay
         self.begin_anew()
 
-    def add(  # type: ignore[override]
+    def add(
         self,
         obs: Any,
         next_obs: Any,

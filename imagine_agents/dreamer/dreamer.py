@@ -91,7 +91,7 @@ class Dreamer(OffPolicyAlgorithm):
         "MultiInputPolicy": DreamerPolicy,
     }
     policy: DreamerPolicy
-    replay_buffer: SequenceReplayBuffer | None  # type: ignore[assignment]
+    replay_buffer: SequenceReplayBuffer | None
 
     def __init__(
         self,
@@ -219,7 +219,8 @@ class Dreamer(OffPolicyAlgorithm):
     ) -> tuple[NDArray, NDArray]:
         """Filters what the environments show, and acts upon it; at random before ``learning_starts``."""
         policy, device = self.policy, self.device
-        assert self._last_obs is not None and self._last_episode_starts is not None
+        assert self._last_obs is not None
+        assert self._last_episode_starts is not None
         first = torch.as_tensor(self._last_episode_starts, dtype=torch.bool, device=device)
         remembered = (
             policy.initial_state(n_envs)

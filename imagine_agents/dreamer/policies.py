@@ -201,8 +201,8 @@ class DreamerPolicy(BasePolicy):
     def follow(self) -> None:
         """The slow critic moves towards the critic."""
         if self.slow_critic is not None:
-            slow, fast = list(self.slow_critic.parameters()), list(self.critic.parameters())
-            torch._foreach_lerp_(slow, fast, self.behaviour.tau)
+            for slow, fast in zip(self.slow_critic.parameters(), self.critic.parameters(), strict=True):
+                slow.lerp_(fast, self.behaviour.tau)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
         data = super()._get_constructor_parameters()

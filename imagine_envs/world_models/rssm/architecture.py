@@ -147,8 +147,8 @@ def architecture_of(preset: str, size: str | None = None, **changes: Any) -> Arc
     if size is not None:
         if size not in SIZES:
             raise ValueError(f"size={size!r} must be one of {', '.join(map(repr, SIZES))}")
-        names = ("deter", "hidden", "classes", "depth", "units")
-        architecture = replace(architecture, **dict(zip(names, SIZES[size], strict=True)))
+        deter, hidden, classes, depth, units = SIZES[size]
+        architecture = replace(architecture, deter=deter, hidden=hidden, classes=classes, depth=depth, units=units)
     known = [item.name for item in fields(Architecture)]
     for name in changes:
         if name not in known:

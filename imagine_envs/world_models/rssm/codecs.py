@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -27,14 +27,15 @@ def leaves(space: spaces.Space[Any]) -> dict[str, spaces.Box | spaces.Discrete]:
     Raises:
         ValueError: If a part is neither a Box nor a Discrete.
     """
-    named = space.spaces if isinstance(space, spaces.Dict) else {"": space}
-    for part in named.values():
+    named: dict[str, spaces.Box | spaces.Discrete] = {}
+    for name, part in (space.spaces if isinstance(space, spaces.Dict) else {"": space}).items():
         if not isinstance(part, (spaces.Box, spaces.Discrete)):
             raise ValueError(f"an RSSM needs observations of Box or Discrete, or a Dict of those, not {space}")
-    return dict(named)
+        named[name] = part
+    return named
 
 
-def _is_image(space: spaces.Space[Any]) -> bool:
+def _is_image(space: spaces.Space[Any]) -> TypeGuard[spaces.Box]:
     return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
 
 
@@ -73,15 +74,39 @@ class _Layout:
         return image if self.channels_first else image.permute(0, 2, 3, 1)
 
 
-class _ConvNorm(nn.Module):
-    """Normalises the channels of every pixel, ``[N, C, H, W]``."""
+class _Stages(nn.Module):
+    """(Transposed) convolutions of kernel 4 and stride 2 in a row, ``[N, C, H, W]``, the channels last in memory.
 
-    def __init__(self, channels: int) -> None:
+    Args:
+        kind: ``nn.Conv2d`` halves the sides, ``nn.ConvTranspose2d`` doubles them.
+        channels: Before the first, and after each.
+        activation: A name in :data:`~imagine_envs.world_models.rssm.networks.ACTIVATIONS`.
+        norm: Whether the channels of every pixel are normalised.
+        plain_end: Whether the last one has neither normalisation nor activation.
+    """
+
+    def __init__(
+        self,
+        kind: type[nn.Conv2d] | type[nn.ConvTranspose2d],
+        channels: list[int],
+        activation: str,
+        norm: bool,
+        plain_end: bool,
+    ) -> None:
         super().__init__()
-        self.norm = Norm(channels)
+        self.convolutions = nn.ModuleList(kind(i, o, 4, 2, 1) for i, o in itertools.pairwise(channels))
+        self.convolutions.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        hidden = channels[1 : len(channels) - plain_end]
+        self.norms = nn.ModuleList(Norm(width) if norm else nn.Identity() for width in hidden)
+        self.activation = ACTIVATIONS[activation]
 
     def forward(self, planes: Tensor) -> Tensor:
-        return self.norm(planes.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        for convolution, norm in itertools.zip_longest(self.convolutions, self.norms):
+            planes = convolution(planes)
+            if norm is not None:
+                pixels = norm(planes.permute(0, 2, 3, 1))  # contiguous, as the channels are last in memory
+                planes = self.activation(pixels).permute(0, 3, 1, 2)
+        return planes
 
 
 def _channels(depth: int, multipliers: tuple[int, ...], stages: int) -> list[int]:
@@ -117,7 +142,7 @@ class Encoder(nn.Module):
         squash: bool,
     ) -> None:
         super().__init__()
-        self.squash, self.activation = squash, ACTIVATIONS[activation]
+        self.squash = squash
         parts = leaves(space)
         self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
         self.layouts = {name: _Layout(part) for name, part in parts.items() if _is_image(part)}
@@ -128,15 +153,7 @@ class Encoder(nn.Module):
         self.convolutions = nn.ModuleList()
         for layout in self.layouts.values():
             channels = [layout.channels, *_channels(depth, multipliers, layout.stages)]
-            stages = nn.ModuleList()
-            for before, after in itertools.pairwise(channels):
-                stages.append(
-                    nn.Sequential(
-                        nn.Conv2d(before, after, 4, 2, 1).to(memory_format=torch.channels_last),
-                        _ConvNorm(after) if norm else nn.Identity(),
-                    )
-                )
-            self.convolutions.append(stages)
+            self.convolutions.append(_Stages(nn.Conv2d, channels, activation, norm, plain_end=False))
             self.width += channels[-1] * layout.sides[0] * layout.sides[1]
 
     def forward(self, observation: Observation) -> Tensor:
@@ -147,9 +164,7 @@ class Encoder(nn.Module):
             vector = torch.cat(flat, -1)
             parts.append(self.mlp(symlog(vector) if self.squash else vector))
         for (name, layout), stages in zip(self.layouts.items(), self.convolutions, strict=True):
-            planes = layout.planes(_part(observation, name)) - 0.5
-            for stage in stages:
-                planes = self.activation(stage(planes))
+            planes = stages(layout.planes(_part(observation, name)) - 0.5)
             parts.append(planes.permute(0, 2, 3, 1).flatten(1))
         return torch.cat(parts, -1)
 
@@ -196,16 +211,7 @@ class Decoder(nn.Module):
                     Norm(channels[0]) if norm else nn.Identity(),
                 )
             )
-            stages = nn.ModuleList()
-            for stage, (before, after) in enumerate(itertools.pairwise(channels)):
-                last = stage == layout.stages - 1
-                stages.append(
-                    nn.Sequential(
-                        nn.ConvTranspose2d(before, after, 4, 2, 1).to(memory_format=torch.channels_last),
-                        _ConvNorm(after) if norm and not last else nn.Identity(),
-                    )
-                )
-            self.convolutions.append(stages)
+            self.convolutions.append(_Stages(nn.ConvTranspose2d, channels, activation, norm, plain_end=True))
 
     def forward(self, features: Tensor) -> dict[str, Tensor]:
         """``[N, F]`` → for each part: ``[N, width]`` of a vector, ``[N, C, H, W]`` of an image."""
@@ -215,9 +221,7 @@ class Decoder(nn.Module):
             means.update({name: out(hidden) for name, out in zip(self.vectors, self.outs, strict=True)})
         for name, stem, stages in zip(self.layouts, self.stems, self.convolutions, strict=True):
             planes = self.activation(stem(features)).permute(0, 3, 1, 2)
-            for stage in stages[:-1]:
-                planes = self.activation(stage(planes))
-            means[name] = stages[-1](planes).sigmoid()
+            means[name] = stages(planes).sigmoid()
         return means
 
     def loss(self, means: dict[str, Tensor], observation: Observation) -> Tensor:

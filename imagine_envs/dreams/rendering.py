@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import os
+import weakref
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 import numpy as np
@@ -98,7 +99,7 @@ class FrameRenderer:
 
     def close(self) -> None:
         """Lets go of the environment that draws; a later :meth:`render` makes it anew."""
-        # Its own close() is not called: it would quit the whole of pygame, a viewer's window included.
+        # Its own close() is not called: it would quit the whole of pygame, everybody's windows included.
         self._env = None
 
     def __getstate__(self) -> dict[str, Any]:
@@ -299,10 +300,10 @@ def caption(frame: np.ndarray, text: str) -> np.ndarray:
 
 
 class Window:
-    """A window that shows frames: ``render_mode="human"``. There is one for each process, as pygame has one display.
+    """A window that shows frames: ``render_mode="human"``. There may be several, beside those of other environments.
 
     Small frames are enlarged by a whole factor, large ones are reduced to fit. When the user closes the window, it
-    stays closed and :meth:`show` does nothing more.
+    stays closed and :meth:`show` does nothing more. Whoever shows a window takes all of pygame's events.
 
     Args:
         title: Text of the title bar.
@@ -314,10 +315,15 @@ class Window:
         ...     ...
     """
 
+    _open: ClassVar[weakref.WeakSet[Window]] = weakref.WeakSet()
+    """Those on the screen: one queue holds the events of all, and whoever reads it tells the others."""
+    _lost: ClassVar[list[Any]] = []
+    """pygame's windows that died with its display. They are kept, as to free one may destroy another's window."""
+
     def __init__(self, title: str = "dream", fps: float = 30) -> None:
         self.title = title
         self.fps = fps
-        self._screen: Any = None
+        self._window: Any = None
         self._clock: Any = None
         self._closed_by_user = False
 
@@ -332,24 +338,24 @@ class Window:
         """
         import pygame
 
+        self._forget_if_lost()
         if self._closed_by_user:
             return False
         size = _pleasant_size(frame.shape[1], frame.shape[0])
-        if self._screen is None or self._screen.get_size() != size:
-            self._open(size)
+        if self._window is None:
+            self._appear(size)
+        elif self._window.size != size:
+            self._window.size = size
         surface = pygame.surfarray.make_surface(frame.transpose(1, 0, 2))
         resize = pygame.transform.scale if size[0] >= frame.shape[1] else pygame.transform.smoothscale
-        self._screen.blit(resize(surface, size), (0, 0))
-        pygame.display.flip()
-        if any(event.type == pygame.QUIT for event in pygame.event.get()):
-            self.close()
-            self._closed_by_user = True
-            return False
-        if self.fps:
+        self._window.get_surface().blit(resize(surface, size), (0, 0))
+        self._window.flip()
+        self._read_events()
+        if self.fps and not self._closed_by_user:
             self._clock.tick(self.fps)
-        return True
+        return not self._closed_by_user
 
-    def _open(self, size: tuple[int, int]) -> None:
+    def _appear(self, size: tuple[int, int]) -> None:
         import pygame
 
         try:
@@ -358,25 +364,60 @@ class Window:
             if pygame.display.get_driver() == "offscreen" and "SDL_VIDEODRIVER" not in os.environ:
                 pygame.display.quit()
                 raise pygame.error("no video device")
-            self._screen = pygame.display.set_mode(size)
+            for other in list(self._open):
+                other._forget_if_lost()
+            self._read_events()  # what is left of an earlier window is not meant for this one
+            self._window = pygame.Window(self.title, size)
         except pygame.error as error:
             raise RuntimeError(
                 f"there is no display to open a window on ({error}); use render_mode='rgb_array', which needs none"
-            ) from error
-        pygame.display.set_caption(self.title)
+            ) from None
+        self._open.add(self)
         self._clock = pygame.time.Clock()
 
+    @classmethod
+    def _read_events(cls) -> None:
+        """Closes the windows that the user has closed, or all of them where he quits."""
+        import pygame
+
+        for event in pygame.event.get():
+            for window in list(cls._open):
+                if event.type == pygame.QUIT or (
+                    event.type == pygame.WINDOWCLOSE and getattr(event, "window", None) is window._window
+                ):
+                    window.close()
+                    window._closed_by_user = True
+
+    def _forget_if_lost(self) -> None:
+        """Notices that pygame's display was shut down, which any environment of Gymnasium does when it is closed."""
+        import pygame
+
+        if self._window is None:
+            return
+        try:
+            # The id fails for a lost window, unless a new one has taken its place in memory: that has another title.
+            lost = self._window.id < 0 or self._window.title != self.title
+        except pygame.error:
+            lost = True
+        if lost:
+            self._lost.append(self._window)
+            self._open.discard(self)
+            self._window = None
+
     def close(self) -> None:
-        """Closes the window; a later :meth:`show` opens it again."""
-        if self._screen is not None:
+        """Closes the window; a later :meth:`show` opens it again, unless the user has closed it."""
+        self._forget_if_lost()
+        if self._window is not None:
             import pygame
 
-            pygame.display.quit()
-            self._screen = self._clock = None
+            self._open.discard(self)
+            self._window.destroy()
+            self._window = self._clock = None
+            pygame.event.pump()  # on some platforms it disappears only now
 
     def __getstate__(self) -> dict[str, Any]:
         """Everything but the live window."""
-        return {**self.__dict__, "_screen": None, "_clock": None}
+        return {**self.__dict__, "_window": None, "_clock": None}
 
 
 def _pleasant_size(width: int, height: int) -> tuple[int, int]:

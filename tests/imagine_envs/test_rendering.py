@@ -200,43 +200,136 @@ def test_a_renderer_can_be_pickled_before_and_after_use(env_id):
         assert np.array_equal(other.render(observation), frame)
 
 
+GREEN, RED, BLACK = (10, 200, 30), (200, 30, 10), (0, 0, 0)
+
+
+def plain(color: tuple[int, int, int], height: int = 64, width: int = 64) -> np.ndarray:
+    return np.full((height, width, 3), color, np.uint8)
+
+
+def pixel(window: Window, x: int = 0, y: int = 0) -> tuple[int, ...]:
+    return tuple(window._window.get_surface().get_at((x, y)))[:3]
+
+
+def user_closes(window: Window) -> None:
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE, window=window._window))
+
+
 def test_a_window_shows_frames_until_it_is_closed():
     window = Window("a dream", fps=0)
-    frame = np.zeros((128, 64, 3), np.uint8)
-    frame[:, 32:] = (10, 200, 30)
+    frame = plain(BLACK, 128, 64)
+    frame[:, 32:] = GREEN
     assert window.show(frame)
-    surface = pygame.display.get_surface()
-    assert surface.get_size() == (256, 512)
-    assert surface.get_at((127, 100))[:3] == (0, 0, 0)
-    assert surface.get_at((128, 100))[:3] == (10, 200, 30)
-    assert pygame.display.get_caption()[0] == "a dream"
-    assert window.show(np.zeros((2000, 1000, 3), np.uint8))
-    assert pygame.display.get_surface().get_size() == (512, 1024)
+    assert window._window.size == (256, 512)
+    assert window._window.get_surface().get_size() == (256, 512)
+    assert (pixel(window, 127, 100), pixel(window, 128, 100)) == (BLACK, GREEN)
+    assert window._window.title == "a dream"
+    assert window.show(plain(RED, 2000, 1000))
+    assert window._window.get_surface().get_size() == (512, 1024)
+    assert pixel(window, 511, 1023) == pytest.approx(RED, abs=3)
     again = pickle.loads(pickle.dumps(window))
+    shown = window._window
     window.close()
     window.close()
-    assert not pygame.display.get_init()
+    with pytest.raises(pygame.error, match="Invalid window"):
+        assert shown.id
     assert again.show(frame)
+    assert window.show(frame)
     again.close()
+    window.close()
+
+
+def test_every_window_is_one_of_its_own():
+    green, red = Window("same title", fps=0), Window("same title", fps=0)
+    assert green.show(plain(GREEN))
+    assert red.show(plain(RED, 400, 600))
+    assert (pixel(green), pixel(red)) == (GREEN, RED)
+    assert (green._window.size, red._window.size) == ((512, 512), (600, 400))
+    red.close()
+    assert green.show(plain(BLACK))
+    assert pixel(green) == BLACK
 
 
 def test_a_window_that_the_user_closed_stays_closed():
-    window = Window(fps=0)
-    frame = np.zeros((64, 64, 3), np.uint8)
-    assert window.show(frame)
+    window, other = Window(fps=0), Window(fps=0)
+    assert window.show(plain(GREEN))
+    assert other.show(plain(GREEN))
+    user_closes(window)
+    assert other.show(plain(RED))  # reads the events of both
+    assert not window.show(plain(RED))
+    assert window._window is None
+    window.close()
+    assert not window.show(plain(RED))
+    user_closes(other)
+    assert not other.show(plain(RED))
+
+
+def test_quitting_closes_all_windows_and_none_that_is_opened_later():
+    first, second = Window(fps=0), Window(fps=0)
+    assert first.show(plain(GREEN))
+    assert second.show(plain(GREEN))
     pygame.event.post(pygame.event.Event(pygame.QUIT))
-    assert not window.show(frame)
-    assert not window.show(frame)
-    assert not pygame.display.get_init()
+    assert Window(fps=0).show(plain(GREEN))
+    assert not first.show(plain(GREEN))
+    assert not second.show(plain(GREEN))
+
+
+def test_the_user_may_close_a_window_of_someone_else():
+    window = Window(fps=0)
+    assert window.show(plain(GREEN))
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE, window=None))
+    pygame.event.post(pygame.event.Event(pygame.WINDOWCLOSE, window=pygame.Window("another", (10, 10))))
+    assert window.show(plain(GREEN))
+
+
+def test_a_window_appears_beside_those_of_real_environments_and_outlives_them():
+    window = Window("a dream", fps=0)
+    for _ in range(2):
+        real = gym.make("CartPole-v1", render_mode="human")
+        real.reset(seed=0)
+        assert window.show(plain(GREEN))
+        real.reset()
+        assert pygame.display.get_surface().get_at((0, 0))[:3] == (255, 255, 255)
+        assert pixel(window) == GREEN
+        real.close()  # shuts pygame's display down, with all its windows
+    assert window.show(plain(RED))
+    assert pixel(window) == RED
+
+
+def test_no_window_takes_another_for_the_one_it_lost():
+    window, other = Window("a dream", fps=0), Window("a dream", fps=0)
+    assert window.show(plain(GREEN))
+    assert other.show(plain(GREEN))
+    stranger = window._window
+    stranger.title = "pygame window"  # as a new one looks that lies where the lost one lay in memory
+    assert window.show(plain(RED))
+    assert window._window is not stranger
+    pygame.display.quit()
+    assert window.show(plain(RED))
+    assert other._window is None  # all is forgotten before anything new can take its place
+
+
+def test_closing_a_window_leaves_a_real_environment_alone():
+    real = gym.make("CartPole-v1", render_mode="human")
+    real.reset(seed=0)
+    window = Window(fps=0)
+    assert window.show(plain(GREEN))
+    window.close()
+    real.reset()
+    assert pygame.display.get_surface().get_size() == (600, 400)
+    real.close()
+    window.close()
 
 
 def test_renderers_leave_the_window_alone():
     window = Window(fps=0)
-    window.show(np.zeros((64, 64, 3), np.uint8))
+    window.show(plain(GREEN))
+    shown = window._window
     renderer = FrameRenderer("CartPole-v1", {}, gym.make("CartPole-v1").observation_space)
     window.show(renderer.render(np.zeros(4, np.float32)))
     renderer.close()
-    assert window.show(np.zeros((64, 64, 3), np.uint8))
+    assert window.show(plain(GREEN))
+    assert window._window is shown
 
 
 def test_a_window_without_a_display_says_so_once_and_clearly(monkeypatch):

@@ -7,7 +7,10 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["NormalizedPolicy", "algorithms", "load_agent"]
+__all__ = ["REAL_STEP_AGENTS", "NormalizedPolicy", "algorithms", "load_agent"]
+
+REAL_STEP_AGENTS = ("dreamer", "imagination")
+"""Our algorithms, which learn worlds by themselves and need few real steps."""
 
 
 def algorithms() -> dict[str, Any]:
@@ -20,9 +23,9 @@ def algorithms() -> dict[str, Any]:
         import rl_zoo3
     except ImportError as error:
         raise ImportError(f"rl_zoo3 is needed: pip install 'imagine-rl[zoo]' ({error})") from error
-    from imagine_agents.imagination_trainer import ImaginationTrainer
+    from imagine_agents import Dreamer, ImaginationTrainer
 
-    rl_zoo3.ALGOS["imagination"] = ImaginationTrainer
+    rl_zoo3.ALGOS.update(dreamer=Dreamer, imagination=ImaginationTrainer)
     table: dict[str, Any] = rl_zoo3.ALGOS
     return table
 

@@ -27,6 +27,7 @@ from imagine_envs.experience import Replay
 from imagine_envs.storage import StorageError, atomic_directory, atomic_file
 from imagine_envs.world_models import World
 from wrappers import SB3VecEnv
+from zoo.agents import REAL_STEP_AGENTS
 from zoo.callbacks import AtomicEvalCallback, AtomicSaveVecNormalizeCallback
 from zoo.runs import Run, as_json, differences
 
@@ -183,7 +184,7 @@ class DreamExperimentManager(ExperimentManager):
         if self.save_freq is None:  # type: ignore[has-type]
             self.save_freq = max(self.n_timesteps // _CHECKPOINTS_PER_RUN, 1)
         if self.eval_freq is None:  # type: ignore[has-type]
-            few_steps = self.algo == "imagination"
+            few_steps = self.algo in REAL_STEP_AGENTS
             self.eval_freq = max(self.n_timesteps // _EVALUATIONS_PER_RUN, 1) if few_steps else _EVAL_FREQ
         if self.optimize_hyperparameters:
             self.save_freq = -1

@@ -8,6 +8,7 @@ all of it; a process killed at any instruction leaves the checkpoints that were 
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import re
 import shutil
@@ -40,6 +41,7 @@ _FORMAT = "imagine-rl checkpoint"
 _VERSION = 1
 _MODEL, _NORMALIZE, _RNG, _PROGRESS = "model.zip", "vecnormalize.pkl", "rng.json", "progress.json"
 _BUFFER, _REPLAY = "replay_buffer.pkl", "replay"  # SB3's own buffers are pickles, ours is a directory
+_ENV = "env.pkl"
 
 AlgorithmT = TypeVar("AlgorithmT", bound=BaseAlgorithm)
 
@@ -54,6 +56,8 @@ def save_checkpoint(
     ``replay_buffer.pkl``    SB3's replay buffer, where there is one; a :class:`~imagine_envs.experience.Replay` is
                              the directory ``replay`` instead
     ``vecnormalize.pkl``     running statistics of ``VecNormalize``, where there is one
+    ``env.pkl``              the environment in the middle of its episode, where the algorithm can go on from there
+                             (``resumes_exactly``) and the environment can be pickled
     ``rng.json``             states of the random generators of Python, NumPy, torch and the action space
     ``progress.json``        steps taken, algorithm, and the SHA-256 of each of the files above
     ======================== =====================================================================================
@@ -75,13 +79,17 @@ def save_checkpoint(
     with atomic_directory(path, overwrite=overwrite) as directory:
         model.save(directory / _MODEL)
         replay_buffer = getattr(model, "replay_buffer", None)
-        if isinstance(replay_buffer, Replay):
-            replay_buffer.save(directory / _REPLAY)
+        replay = getattr(replay_buffer, "replay", replay_buffer)
+        if isinstance(replay, Replay):
+            replay.save(directory / _REPLAY)
         elif replay_buffer is not None:
             model.save_replay_buffer(directory / _BUFFER)  # type: ignore[attr-defined]
         normalize = model.get_vec_normalize_env()
         if normalize is not None:
             normalize.save(str(directory / _NORMALIZE))
+        environment = _pickled_env(model)
+        if environment is not None:
+            (directory / _ENV).write_bytes(environment)
         save_json(directory / _RNG, _rng_state(model))
         save_json(
             directory / _PROGRESS,
@@ -94,6 +102,7 @@ def save_checkpoint(
                 "sha256": {file.name: sha256(file) for file in sorted(directory.iterdir()) if file.is_file()},
             },
         )
+    model.last_checkpoint = str(path)  # type: ignore[attr-defined]  # for whoever has to stop
 
 
 def load_checkpoint(
@@ -101,14 +110,17 @@ def load_checkpoint(
 ) -> AlgorithmT:
     """The algorithm as it was when :func:`save_checkpoint` wrote it; ``learn(…, reset_num_timesteps=False)`` goes on.
 
-    The environment itself is not in a checkpoint. It is reset before the next step, with a seed that follows from the
-    algorithm's seed and the steps taken, so that a resumed run does not meet its first episodes again; the last
-    episode in a replay buffer counts as truncated. The random generators are process-wide: they are set too.
+    An ``env`` that is given is reset before the next step, with a seed that follows from the algorithm's seed and the
+    steps taken, so that a resumed run does not meet its first episodes again; the last episode in a replay buffer
+    counts as truncated. Without one, the environment of the checkpoint goes on in the middle of its episode, where
+    there is one: then the resumed run is the uninterrupted one. The random generators are process-wide: they are set
+    too.
 
     Args:
         algorithm: The class that was saved.
         path: The directory.
-        env: The environment to go on in, wrapped as before; the statistics of its ``VecNormalize`` are restored.
+        env: The environment to go on in, wrapped as before; the statistics of its ``VecNormalize`` are restored. None
+            takes that of the checkpoint.
         **kwargs: As for ``algorithm.load``: ``device``, ``tensorboard_log``, ``verbose``, …
 
     Returns:
@@ -125,7 +137,11 @@ def load_checkpoint(
             f"{path} is a checkpoint of {progress['algorithm']}; one of {algorithm.__name__} was expected"
         )
 
-    model = algorithm.load(path / _MODEL, env=env, **kwargs)
+    own_env = env is None and (path / _ENV).is_file()
+    if own_env:
+        with open(path / _ENV, "rb") as stream:
+            env = pickle.load(stream)
+    model = algorithm.load(path / _MODEL, env=env, force_reset=not own_env, **kwargs)
     if hasattr(model, "weights") and hasattr(model, "n_params"):
         # ARS learns on a flat copy of the policy's parameters, which its `load` leaves at those of a fresh policy.
         model.weights = torch.nn.utils.parameters_to_vector(model.policy.parameters()).detach()
@@ -140,7 +156,7 @@ def load_checkpoint(
             raise StorageError(f"{path} has no {_NORMALIZE}, but the environment is wrapped in VecNormalize")
         saved = VecNormalize.load(str(path / _NORMALIZE), normalize.venv)
         normalize.obs_rms, normalize.ret_rms = saved.obs_rms, saved.ret_rms
-    if model.env is not None and model.seed is not None:
+    if model.env is not None and model.seed is not None and not own_env:
         model.env.seed((model.seed + model.num_timesteps) % 2**31)
     _set_rng_state(model, load_json(path / _RNG), path / _RNG)
     return model
@@ -259,6 +275,16 @@ class AtomicCheckpointCallback(BaseCallback):
             shutil.rmtree(condemned, ignore_errors=True)
         if self.verbose >= 2:
             print(f"Saved checkpoint {path}")
+
+
+def _pickled_env(model: BaseAlgorithm) -> bytes | None:
+    """The environment with all of its state, None where that is not wanted or not possible."""
+    if not getattr(model, "resumes_exactly", False):
+        return None
+    try:
+        return pickle.dumps(model.env)
+    except Exception:  # whatever an environment holds may refuse in its own way
+        return None
 
 
 def _truncate_open_episodes(buffer: Any) -> None:

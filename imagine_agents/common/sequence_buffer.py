@@ -78,7 +78,7 @@ class SequenceReplayBuffer(ReplayBuffer):
         self._begins[:] = True
 
     def take(self, replay: Replay) -> None:
-        """Goes on with other records, which :meth:`add` will follow with ``first`` ones.
+        """Goes on with other records. Episodes that are open in them go on too, unless :meth:`begin_anew` is called.
 
         Raises:
             ValueError: If they are of other spaces, or of another number of environments.
@@ -91,7 +91,7 @@ class SequenceReplayBuffer(ReplayBuffer):
             if theirs != ours:
                 raise ValueError(f"the replay's {name} is {theirs}; {ours} was expected")
         self.replay = replay
-        self.begin_anew()
+        self._begins = ~replay.open
 
     def add(
         self,

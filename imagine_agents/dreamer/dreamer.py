@@ -36,7 +36,8 @@ class Dreamer(OffPolicyAlgorithm):
     Source: Hafner et al., "Mastering diverse domains through world models" (DreamerV3, 2023); "Dream to control"
     (Dreamer V1, 2020). Pseudo-code: the appendix of either.
 
-    What differs from danijar/dreamerv3 and danijar/dreamer, besides what :class:`~imagine_envs.world_models.RSSM` lists:
+    What differs from danijar/dreamerv3 and danijar/dreamer, besides what its world model
+    (:class:`~imagine_envs.world_models.RSSM`) lists:
 
     - Sequences are drawn uniformly; there is no queue of fresh ones.
     - V3: the weight of an imagined sequence begins with whether its start really ended, not with a prediction of it.
@@ -90,6 +91,7 @@ class Dreamer(OffPolicyAlgorithm):
         "CnnPolicy": DreamerPolicy,
         "MultiInputPolicy": DreamerPolicy,
     }
+    resumes_exactly: ClassVar[bool] = True
     policy: DreamerPolicy
     replay_buffer: SequenceReplayBuffer | None
 

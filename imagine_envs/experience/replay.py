@@ -175,6 +175,11 @@ class Replay:
         return self._chunks.length
 
     @property
+    def open(self) -> NDArray[np.bool_]:
+        """Whether the newest episode of each stream goes on, ``[num_envs]``."""
+        return self._open.copy()
+
+    @property
     def longest(self) -> int:
         """Records alive in the longest stream: windows can be as long as that."""
         return int((self._stops - self._starts).max())

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from zoo.agents import REAL_STEP_AGENTS
 from zoo.arguments import KeyValues
 
 if TYPE_CHECKING:
@@ -19,13 +20,14 @@ _DESCRIPTION = """\
 Train an agent. This is rl_zoo3's `train` with its flags, log folders and YAML files, and:
 
 - with --world-model it trains in the dream, in one batch, and evaluates in the real environment;
-- --algo imagination learns a world by itself, and counts real steps;
+- --algo dreamer and --algo imagination learn a world by themselves, and count real steps;
 - a run that was killed goes on with the same command and --resume.
 """
 _EXAMPLES = """\
 examples:
   imagine train --algo ppo --env CartPole-v1 --world-model worlds/cartpole
   imagine train --algo imagination --env CartPole-v1
+  imagine train --algo dreamer --env Pendulum-v1
   imagine train --algo sac --env Pendulum-v1 -n 20000 --save-freq 2000 --resume
 """
 
@@ -73,13 +75,13 @@ def _prepare(plan: Plan, args: Namespace) -> None:
     """Loads the world and finds the run to resume, before rl_zoo3 does anything."""
     if args.dream_kwargs and not args.world_model:
         raise ValueError("--dream-kwargs needs --world-model, the world to dream")
-    if args.algo == "imagination":
+    if args.algo in REAL_STEP_AGENTS:
         if args.world_model:
             raise ValueError(
-                "--algo imagination learns a world by itself; with --world-model train a stock algorithm, such as ppo"
+                f"--algo {args.algo} learns a world by itself; with --world-model train a stock algorithm, such as ppo"
             )
         if args.optimize_hyperparameters:
-            raise ValueError("--optimize-hyperparameters is for stock algorithms; imagination has no search space")
+            raise ValueError(f"--optimize-hyperparameters is for stock algorithms; {args.algo} has no search space")
     if args.world_model:
         _load_world(plan, args)
     args.env = args.env or "CartPole-v1"

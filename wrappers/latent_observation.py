@@ -13,10 +13,10 @@ from gymnasium.utils import RecordConstructorArgs
 from gymnasium.vector import AutoresetMode, VectorEnv, VectorWrapper
 from gymnasium.vector.utils import batch_space
 
+from imagine_envs.autoreset import autoreset_mode
 from imagine_envs.dreams.filter import Filter
 from imagine_envs.spaces import map_observation
 from imagine_envs.world_models.world import World, resolve_device
-from wrappers._autoreset import autoreset_mode
 
 __all__ = ["LatentObservation", "LatentVectorObservation"]
 

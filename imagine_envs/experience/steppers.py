@@ -14,6 +14,8 @@ from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, Vecto
 from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
+from imagine_envs.autoreset import autoreset_mode
+
 __all__ = ["Arrival", "Stepper", "stepper_for"]
 
 _NOT_OF_THE_TASK = {"render_mode", "max_episode_steps", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"}
@@ -139,13 +141,7 @@ class _EnvStepper(Stepper):
 class _VectorEnvStepper(Stepper):
     def __init__(self, env: VectorEnv[Any, Any, Any]) -> None:
         super().__init__(env, env.num_envs, env.single_observation_space, env.single_action_space)
-        mode = env.metadata.get("autoreset_mode")
-        try:
-            self._mode = AutoresetMode(mode)
-        except ValueError as error:
-            raise ValueError(
-                f"env.metadata['autoreset_mode'] of {env} is {mode!r}; a gymnasium.vector.AutoresetMode was expected"
-            ) from error
+        self._mode = autoreset_mode(env)
         self._ended = np.zeros(env.num_envs, bool)
 
     def reset(self, seed: int | None) -> Any:

@@ -299,6 +299,23 @@ class Dreamer(OffPolicyAlgorithm):
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One update; its metrics as tensors that nobody has waited for."""
         policy = self.policy
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+            total, of_actor, metrics = self._losses(batch)
+        policy.optimizer.zero_grad(set_to_none=True)
+        if policy.behaviour.through_dynamics:
+            of_actor.backward(inputs=list(policy.actor.parameters()))
+            total.backward()
+            for group in policy.optimizer.param_groups:
+                torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
+        else:
+            (total + of_actor).backward()
+        policy.optimizer.step()
+        policy.follow()
+        return metrics
+
+    def _losses(self, batch: Batch) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+        """What world model and critic minimise, what the actor minimises, and metrics."""
+        policy = self.policy
         loss = policy.world.loss(batch, generator=self._learning)
         assert loss.states is not None
         starts = detached(loss.states)
@@ -316,17 +333,6 @@ class Dreamer(OffPolicyAlgorithm):
             of_replay = replay_value_loss(policy, features, batch, imagined, self.gamma, self.gae_lambda)
             total = total + policy.behaviour.replay_value_coef * of_replay
             metrics["train/replay_value_loss"] = of_replay.detach()
-
-        policy.optimizer.zero_grad(set_to_none=True)
-        if policy.behaviour.through_dynamics:
-            of_actor.backward(inputs=list(policy.actor.parameters()))
-            total.backward()
-            for group in policy.optimizer.param_groups:
-                torch.nn.utils.clip_grad_norm_(group["params"], self.max_grad_norm)
-        else:
-            (total + of_actor).backward()
-        policy.optimizer.step()
-        policy.follow()
         metrics.update(
             {
                 "train/actor_loss": of_actor.detach(),
@@ -337,7 +343,7 @@ class Dreamer(OffPolicyAlgorithm):
                 "imagine/return_scale": policy.return_range.scale,
             }
         )
-        return metrics
+        return total, of_actor, metrics
 
     def _update_learning_rate(self, optimizers: Any) -> None:
         super()._update_learning_rate(optimizers)

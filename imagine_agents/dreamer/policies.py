@@ -28,6 +28,24 @@ PolicyState = tuple[NDArray, ...]
 """What a row remembers, ``[B, …]`` each: the deterministic and the stochastic state, and the last (encoded) action."""
 
 
+class Actor(nn.Module):
+    """Features ``[…, F]`` to the parameters of a distribution over actions, in full precision.
+
+    Args:
+        trunk: The layers before the last.
+        parameters: Outputs.
+    """
+
+    def __init__(self, trunk: MLP, parameters: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        self.out = linear(trunk.width, parameters, scale=0.01)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """``[…, F] → […, parameters]``."""
+        return self.out(self.trunk(features)).float()
+
+
 class DreamerPolicy(BasePolicy):
     """World model, actor, critic and their optimizer.
 
@@ -79,7 +97,7 @@ class DreamerPolicy(BasePolicy):
         self.behaviour = BEHAVIOURS[preset]
         shape, features = self.world.architecture, self.world.num_features
         trunk = MLP(features, shape.units, self.behaviour.layers[0], shape.activation, shape.norm)
-        self.actor = nn.Sequential(trunk, linear(trunk.width, self.actions.parameters, scale=0.01))
+        self.actor = Actor(trunk, self.actions.parameters)
         self.critic: ScalarHead = self.world.scalar_head(self.behaviour.layers[1])
         self.slow_critic: ScalarHead | None = None
         if self.behaviour.tau:

@@ -89,5 +89,6 @@ class BlockGRU(Cell):
         hidden = self.own.together(self.own(deter) + self.own.apart(self.shared(seen)))
         hidden = self.activation(self.norm(hidden))
         reset, candidate, update = self.gates(hidden).chunk(3, -1)
-        candidate = (reset.sigmoid() * candidate).tanh()
-        return self.own.together(torch.lerp(self.own.apart(deter), candidate, (update - 1).sigmoid()))
+        candidate = (reset.sigmoid() * candidate).tanh().to(deter.dtype)  # lower precision ends here (autocast)
+        update = (update - 1).sigmoid().to(deter.dtype)
+        return self.own.together(torch.lerp(self.own.apart(deter), candidate, update))

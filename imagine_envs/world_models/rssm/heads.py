@@ -24,8 +24,8 @@ class ScalarHead(nn.Module, ABC):
         self.out = linear(trunk.width, outputs, scale=scale)
 
     def forward(self, features: Tensor) -> Tensor:
-        """The parameters of the prediction, ``[…, outputs]``."""
-        return self.out(self.trunk(features))
+        """The parameters of the prediction, ``[…, outputs]``, in full precision."""
+        return self.out(self.trunk(features)).float()
 
     @abstractmethod
     def mean(self, parameters: Tensor) -> Tensor:

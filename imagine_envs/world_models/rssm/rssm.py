@@ -232,7 +232,7 @@ class RSSM(WorldModel):
     def predict(self, features: Tensor) -> Prediction:
         """What the heads say of features ``[…, F]``."""
         reward = self.reward.mean(self.reward(features))
-        terminated = self.termination(features).squeeze(-1).sigmoid() * self.terminates
+        terminated = self.termination(features).squeeze(-1).float().sigmoid() * self.terminates
         return Prediction(reward, terminated)
 
     def features(self, state: State) -> Tensor:
@@ -247,10 +247,10 @@ class RSSM(WorldModel):
 
     def _posterior(self, deter: Tensor, embedding: Tensor) -> Tensor:
         hidden = self._activation(self.posterior_norm(self.posterior_deter(deter) + embedding))
-        return self.posterior_out(hidden)
+        return self.posterior_out(hidden).float()
 
     def _prior(self, deter: Tensor) -> Tensor:
-        return self.prior_out(self.prior(deter))
+        return self.prior_out(self.prior(deter)).float()
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -297,7 +297,7 @@ class RSSM(WorldModel):
         count = known.sum().clamp_min(1)
         losses["reward"] = (self.reward.loss(self.reward(features), batch.reward) * known).sum() / count
         termination = F.binary_cross_entropy_with_logits(
-            self.termination(features).squeeze(-1), batch.terminated.to(torch.float32), reduction="none"
+            self.termination(features).squeeze(-1).float(), batch.terminated.to(torch.float32), reduction="none"
         )
         # Without a single example the logit would be pushed down forever; such a world never terminates anyway.
         losses["termination"] = (termination * known).sum() / count * self.terminates

@@ -29,9 +29,9 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from imagine_agents import ImaginationTrainer
-from imagine_agents.common.dream_defaults import algorithm_class
 from imagine_envs.storage import atomic_file, load_json, save_json
 from zoo.benchmarks.measure import machine
+from zoo.benchmarks.model_free import model_free
 
 RESULTS = Path(__file__).parent / "results" / "real_steps.json"
 PICTURE = Path(__file__).parent / "results" / "real_steps.png"
@@ -58,27 +58,6 @@ def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
     params.pop("n_envs", None)
     params.update(VARIANTS[variant])
     return steps, params
-
-
-def model_free(task: str, seed: int) -> BaseAlgorithm:
-    """The same algorithm without a model, with rl_zoo3's settings for the task."""
-    import rl_zoo3
-    from rl_zoo3.exp_manager import ExperimentManager
-    from stable_baselines3.common.env_util import make_vec_env
-
-    name = settings(task, "model-free")[1].get("algorithm", "ppo")
-    found = yaml.safe_load((Path(rl_zoo3.__file__).parent / "hyperparams" / f"{name}.yml").read_text())[task]
-    params = {key: value for key, value in found.items() if key not in ("n_timesteps", "normalize")}
-    env = make_vec_env(task, n_envs=params.pop("n_envs", 1), seed=seed)
-    if found.get("normalize"):
-        from stable_baselines3.common.vec_env import VecNormalize
-
-        env = VecNormalize(env, gamma=params.get("gamma", 0.99))
-    for key in ("policy_kwargs", "train_freq"):
-        if isinstance(params.get(key), str):
-            params[key] = eval(params[key], {"dict": dict, "nn": torch.nn})
-    params = ExperimentManager._preprocess_schedules(params)
-    return algorithm_class(name)(params.pop("policy"), env, seed=seed, device="cpu", **params)
 
 
 class _Curve(BaseCallback):
@@ -137,7 +116,8 @@ def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
     steps, params = settings(task, variant)
     curve: _Curve
     if variant == "model-free":
-        model = model_free(task, seed)
+        # The same algorithm without a model.
+        model = model_free(task, params.get("algorithm", "ppo"), seed)
         curve = _Curve(task, [round(steps * part / 10) for part in range(1, 11)], seed)
         model.learn(steps, callback=curve)
         dreamed = 0

@@ -61,12 +61,17 @@ class SequenceReplayBuffer(ReplayBuffer):
         BaseBuffer.__init__(self, buffer_size, observation_space, action_space, device, n_envs)
         self.optimize_memory_usage, self.handle_timeout_termination = False, True
         self.sequence_length = sequence_length
-        self.replay = Replay(observation_space, action_space, capacity=buffer_size, num_envs=n_envs)
         self._begins = np.ones(n_envs, dtype=bool)
+        self.reset()
 
     def size(self) -> int:
         """Records alive."""
         return len(self.replay)
+
+    def reset(self) -> None:
+        """Forgets all records."""
+        self.replay = Replay(self.observation_space, self.action_space, capacity=self.buffer_size, num_envs=self.n_envs)
+        self.begin_anew()
 
     @property
     def can_sample(self) -> bool:

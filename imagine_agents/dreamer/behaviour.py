@@ -75,9 +75,8 @@ def imagine(
         stacked = torch.stack(features)
         prediction = world.predict(stacked[1:])
         going_on = gamma * (1 - prediction.terminated)
-        alive = gamma * (~ended).to(going_on.dtype)[None]
-        # The first factor is left out of γ alone: a start that goes on has the weight 1.
-        weight = torch.cat([alive, going_on[:-1]]).cumprod(0).detach() / gamma
+        alive = (~ended).to(going_on.dtype)[None]
+        weight = torch.cat([alive, going_on[:-1]]).cumprod(0).detach()
         if policy.behaviour.through_dynamics:
             value = policy.critic(stacked)
             returns = lambda_returns(prediction.reward, going_on, policy.critic.mean(value[1:]), gae_lambda)
@@ -91,17 +90,21 @@ def imagine(
 def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tuple[Tensor, Tensor]:
     """What the actor minimises, and its entropy.
 
-    Through the dynamics (Dreamer V1, equation 7): −R, whose gradient reaches the actions by way of the states.
-    REINFORCE (DreamerV3, equation 11): −sg((R − v) / max(1, S)) log π(a | s) − η H(π).
+    Through the dynamics (Dreamer V1, equation 7): −R − η H(π); the gradient of R reaches the actions by way of the
+    states. REINFORCE (DreamerV3, equation 11): −sg((R − v) / max(1, S)) log π(a | s) − η H(π).
     """
-    if policy.behaviour.through_dynamics:
+    through_dynamics = policy.behaviour.through_dynamics
+    if through_dynamics and not ent_coef:  # the paper's, which needs no more of the actor
         return -(imagined.weight * imagined.returns).mean(), imagined.returns.new_zeros(())
-    parameters = policy.actor(imagined.features[:-1])
-    value = policy.critic.mean(imagined.value[:-1]).detach()
-    advantage = (imagined.returns - value) / policy.return_range.scale
+    parameters = policy.actor(imagined.features[:-1].detach())
     entropy = policy.actions.entropy(parameters)
-    gain = advantage * policy.actions.log_prob(parameters, imagined.action) + ent_coef * entropy
-    return -(imagined.weight * gain).mean(), entropy.detach().mean()
+    if through_dynamics:
+        gain = imagined.returns
+    else:
+        value = policy.critic.mean(imagined.value[:-1]).detach()
+        advantage = (imagined.returns - value) / policy.return_range.scale
+        gain = advantage * policy.actions.log_prob(parameters, imagined.action)
+    return -(imagined.weight * (gain + ent_coef * entropy)).mean(), entropy.detach().mean()
 
 
 def critic_loss(policy: DreamerPolicy, imagined: Imagined) -> Tensor:

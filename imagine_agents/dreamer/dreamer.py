@@ -10,10 +10,12 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn, Schedule
+from stable_baselines3.common.vec_env import VecEnv
 from torch import Tensor
 from typing_extensions import Self
 
@@ -83,7 +85,7 @@ class Dreamer(OffPolicyAlgorithm):
     Example:
         >>> model = Dreamer("MlpPolicy", "Pendulum-v1", learning_rate=3e-4, seed=0)
         >>> model.learn(10_000, progress_bar=True)
-        >>> mean, std = evaluate_policy(model, "Pendulum-v1")
+        >>> mean, std = evaluate_policy(model, model.get_env())
     """
 
     policy_aliases: ClassVar[dict[str, type[BasePolicy]]] = {
@@ -183,15 +185,19 @@ class Dreamer(OffPolicyAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
-        # Streams of their own: acting, learning and the choice of sequences do not disturb one another.
-        seed = int(np.random.default_rng(self.seed).integers(2**62))
-        self._acting = torch.Generator(self.device).manual_seed(seed)
-        self._learning = torch.Generator(self.device).manual_seed(seed + 1)
-        self._choosing = np.random.default_rng(seed + 2)
         if self._streams is not None:
-            self._acting.set_state(torch.tensor(self._streams["acting"], dtype=torch.uint8))
-            self._learning.set_state(torch.tensor(self._streams["learning"], dtype=torch.uint8))
             self._choosing.bit_generator.state = self._streams["choosing"]
+            if self._streams["device"] == self.device.type:  # other kinds have other states
+                self._acting.set_state(torch.tensor(self._streams["acting"], dtype=torch.uint8))
+                self._learning.set_state(torch.tensor(self._streams["learning"], dtype=torch.uint8))
+
+    def set_random_seed(self, seed: int | None = None) -> None:
+        """See SB3's. Acting, learning and the choice of sequences have streams that do not disturb one another."""
+        super().set_random_seed(seed)
+        root = int(np.random.default_rng(seed).integers(2**62))
+        self._acting = torch.Generator(self.device).manual_seed(root)
+        self._learning = torch.Generator(self.device).manual_seed(root + 1)
+        self._choosing = np.random.default_rng(root + 2)
 
     # --- collecting -------------------------------------------------------------------------------------------------
 
@@ -203,18 +209,27 @@ class Dreamer(OffPolicyAlgorithm):
         tb_log_name: str = "run",
         progress_bar: bool = False,
     ) -> Any:
-        begins_anew = reset_num_timesteps or self._last_obs is None
-        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        if self.learning_starts >= result[0]:
+        budget = total_timesteps + (0 if reset_num_timesteps else self.num_timesteps)
+        if self.learning_starts >= budget:
             raise ValueError(
-                f"learning_starts={self.learning_starts} is not reached within total_timesteps={result[0]}: nothing "
+                f"learning_starts={self.learning_starts} is not reached within total_timesteps={budget}: nothing "
                 "would be learned"
             )
+        begins_anew = reset_num_timesteps or self._last_obs is None
+        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
         if begins_anew:
             self._remembered = None
             assert self.replay_buffer is not None
             self.replay_buffer.begin_anew()
         return result
+
+    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> RolloutReturn:
+        """See SB3's; the step that a callback stops at, which SB3 loses, is stored too."""
+        rollout = super().collect_rollouts(env, callback, *args, **kwargs)
+        if not rollout.continue_training:
+            names = ("replay_buffer", "buffer_actions", "new_obs", "rewards", "dones", "infos")
+            self._store_transition(*(callback.locals[name] for name in names))
+        return rollout
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -267,11 +282,16 @@ class Dreamer(OffPolicyAlgorithm):
         if self.num_timesteps > self.learning_starts and self.replay_buffer.can_sample:
             self._due += self.n_envs * self.train_ratio / (self.batch_size * self.batch_length)
         self.gradient_steps = int(self._due)
+        self._due -= self.gradient_steps
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
-    def train(self, gradient_steps: int, batch_size: int = 16) -> None:
+    def train(self, gradient_steps: int, batch_size: int | None = None) -> None:
         """Updates of everything: world model, actor, critic.
+
+        Args:
+            gradient_steps: Their number.
+            batch_size: Windows in each; None is that of the constructor.
 
         Raises:
             FloatingPointError: If a loss is not finite. Nothing that follows from it was saved.
@@ -281,10 +301,9 @@ class Dreamer(OffPolicyAlgorithm):
         assert self.replay_buffer is not None
         metrics: dict[str, Tensor] = {}
         for _ in range(gradient_steps):
-            batch = self.replay_buffer.sample(batch_size, self._vec_normalize_env, self._choosing)
+            batch = self.replay_buffer.sample(batch_size or self.batch_size, self._vec_normalize_env, self._choosing)
             metrics = self._update(batch)
             self._n_updates += 1
-        self._due -= gradient_steps
         values = {name: float(value) for name, value in metrics.items()}
         for name, value in values.items():
             if not np.isfinite(value):
@@ -377,7 +396,10 @@ class Dreamer(OffPolicyAlgorithm):
             ValueError: If the replay is of other spaces, or of another number of environments.
         """
         assert self.replay_buffer is not None
+        in_an_episode = self.replay_buffer.size() > 0  # then it is none of those that are loaded
         self.replay_buffer.take(Replay.load(pathlib.Path(path)))  # type: ignore[arg-type]
+        if in_an_episode:
+            self.replay_buffer.begin_anew()
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing", "last_checkpoint"]
@@ -388,6 +410,7 @@ class Dreamer(OffPolicyAlgorithm):
     def save(self, path: Any, exclude: Any = None, include: Any = None) -> None:
         """See SB3's. The states of the random streams are saved too."""
         self._streams = {
+            "device": self.device.type,
             "acting": self._acting.get_state().tolist(),
             "learning": self._learning.get_state().tolist(),
             "choosing": self._choosing.bit_generator.state,

@@ -17,7 +17,7 @@ from imagine_agents.common.laprop import LaProp
 from imagine_agents.dreamer.distributions import action_distribution
 from imagine_agents.dreamer.presets import BEHAVIOURS
 from imagine_agents.dreamer.returns import ReturnRange
-from imagine_envs.spaces import to_tensor
+from imagine_envs.spaces import to_numpy, to_tensor
 from imagine_envs.world_models import RSSM, State
 from imagine_envs.world_models.rssm.heads import ScalarHead
 from imagine_envs.world_models.rssm.networks import MLP, linear
@@ -196,10 +196,10 @@ class DreamerPolicy(BasePolicy):
 
     def to_env(self, action: Tensor) -> NDArray:
         """Encoded actions ``[B, A]`` as the environment takes them, within its bounds."""
-        decoded = self.world.actions.decode(action).cpu().numpy()
+        decoded = to_numpy(self.world.actions.decode(action), self.action_space)
         if isinstance(self.action_space, spaces.Box):
             decoded = np.clip(decoded, self.action_space.low, self.action_space.high)
-        return decoded.astype(self.action_space.dtype)
+        return decoded
 
     def _predict(self, observation: Any, deterministic: bool = False) -> Tensor:
         """The action of a first observation; :meth:`predict` remembers."""
@@ -223,16 +223,16 @@ class DreamerPolicy(BasePolicy):
                 slow.lerp_(fast, self.behaviour.tau)
 
     def _get_constructor_parameters(self) -> dict[str, Any]:
-        data = super()._get_constructor_parameters()
-        data.update(
-            lr_schedule=lambda _: 0.0,  # for predicting; an algorithm sets its own
-            preset=self.preset,
-            size=self.size,
-            representation=self.representation,
-            sequence_length=self.sequence_length,
-            architecture=self.architecture,
-        )
-        return data
+        return {
+            "observation_space": self.observation_space,
+            "action_space": self.action_space,
+            "lr_schedule": self._dummy_schedule,  # for predicting; an algorithm sets its own
+            "preset": self.preset,
+            "size": self.size,
+            "representation": self.representation,
+            "sequence_length": self.sequence_length,
+            "architecture": self.architecture,
+        }
 
 
 def detached(states: State) -> State:

@@ -52,8 +52,8 @@ class ActionEncoder(nn.Module):
     def forward(self, action: Tensor) -> Tensor:
         """``[…]`` int64 or ``[…, *shape]`` float → ``[…, A]`` float32."""
         if isinstance(self.space, spaces.Discrete):
-            # The zero action of a reset record may lie below a Discrete space's start; it carries no loss.
-            return F.one_hot((action - int(self.space.start)).clamp_min(0), self.width).to(torch.float32)
+            # The zero action of a reset record may lie on either side of a Discrete space; it carries no loss.
+            return F.one_hot((action - int(self.space.start)).clamp(0, self.width - 1), self.width).to(torch.float32)
         dimensions = len(self.space.shape or ())
         flat = action.reshape(*action.shape[: action.dim() - dimensions], self.width)
         return torch.addcmul(self.shift, flat.to(torch.float32), self.scale)

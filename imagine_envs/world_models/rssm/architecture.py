@@ -26,7 +26,7 @@ class Architecture:
         reward_layers: Layers of the reward head.
         termination_layers: Layers of the termination head.
         depth: Channels of convolutions are multiples of it,
-        multipliers: namely these, from the largest picture to the smallest.
+        multipliers: namely these, from the largest picture to the smallest; there are at most so many convolutions.
         activation: "elu", "relu" or "silu".
         norm: Whether layers are normalised.
         squash: Whether vectors are seen through symlog and rewards are told by two-hot bins.
@@ -57,12 +57,19 @@ class Architecture:
     free_average: bool
 
     def __post_init__(self) -> None:
-        for name in ("deter", "stoch", "hidden", "blocks", "units", "depth"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
+        least = dict.fromkeys(("deter", "stoch", "hidden", "blocks", "units", "depth"), 1)
+        layers = ("classes", "prior_layers", "codec_layers", "reward_layers", "termination_layers")
+        for name, number in {**least, **dict.fromkeys(layers, 0)}.items():
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < number:
+                raise ValueError(f"{name}={getattr(self, name)!r} must be an integer of at least {number}")
+        if not self.multipliers or not all(isinstance(m, int) and m > 0 for m in self.multipliers):
+            raise ValueError(f"multipliers={self.multipliers} must be positive integers, one for each convolution")
+        for name in ("dynamics_scale", "representation_scale", "free_nats"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name}={getattr(self, name)} must not be negative")
         if self.deter % self.blocks:
             raise ValueError(f"deter={self.deter} must be a multiple of blocks={self.blocks}")
-        if self.classes == 1 or self.classes < 0:
+        if self.classes == 1:
             raise ValueError(f"classes={self.classes} must be 0 (Gaussian) or at least 2")
         if self.activation not in ACTIVATIONS:
             raise ValueError(f"activation={self.activation!r} must be one of {', '.join(map(repr, ACTIVATIONS))}")
@@ -128,7 +135,7 @@ PRESETS: dict[str, Architecture] = {
 }
 
 
-def architecture_of(preset: str, size: str | None = None, **changes: Any) -> Architecture:
+def architecture_of(preset: str, size: str | None = None, /, **changes: Any) -> Architecture:
     """A preset in one of its sizes, with changes.
 
     Args:

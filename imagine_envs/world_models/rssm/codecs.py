@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 import numpy as np
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.preprocessing import is_image_space_channels_first
+from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -17,7 +17,6 @@ from imagine_envs.world_models.rssm.networks import ACTIVATIONS, MLP, Norm, line
 
 __all__ = ["Decoder", "Encoder", "leaves"]
 
-_STAGES = 4  # halvings of an image's sides, at most
 _SMALLEST = 4  # pixels that a side is not halved below
 
 
@@ -36,7 +35,7 @@ def leaves(space: spaces.Space[Any]) -> dict[str, spaces.Box | spaces.Discrete]:
 
 
 def _is_image(space: spaces.Space[Any]) -> TypeGuard[spaces.Box]:
-    return isinstance(space, spaces.Box) and space.dtype == np.uint8 and len(space.shape) == 3
+    return is_image_space(space)
 
 
 def _part(observation: Observation, name: str) -> Tensor:
@@ -44,17 +43,17 @@ def _part(observation: Observation, name: str) -> Tensor:
 
 
 class _Layout:
-    """How images of a space lie in memory, and how small convolutions of stride 2 make them.
+    """How images of a space lie in memory, and how small at most ``stages`` convolutions of stride 2 make them.
 
     Raises:
         ValueError: If the image is too small, or its sides are odd.
     """
 
-    def __init__(self, space: spaces.Box) -> None:
+    def __init__(self, space: spaces.Box, stages: int) -> None:
         self.channels_first = is_image_space_channels_first(space)
         height, width, channels = np.roll(space.shape, -1) if self.channels_first else space.shape
         self.channels, self.sides, self.stages = int(channels), (int(height), int(width)), 0
-        while self.stages < _STAGES and all(side % 2 == 0 and side // 2 >= _SMALLEST for side in self.sides):
+        while self.stages < stages and all(side % 2 == 0 and side // 2 >= _SMALLEST for side in self.sides):
             self.sides = (self.sides[0] // 2, self.sides[1] // 2)
             self.stages += 1
         if self.stages == 0:
@@ -119,7 +118,7 @@ class Encoder(nn.Module):
     Every convolution halves the sides (kernel 4, stride 2), as in Dreamer V1 and DreamerV3's first edition.
 
     Args:
-        space: Box, Discrete, or a Dict of those. uint8 Boxes of rank 3 are images, of either layout.
+        space: Box, Discrete, or a Dict of those. uint8 Boxes of rank 3 from 0 to 255 are images, of either layout.
         units: Of the MLP.
         layers: Of the MLP.
         depth: Channels are multiples of it.
@@ -145,7 +144,7 @@ class Encoder(nn.Module):
         self.squash = squash
         parts = leaves(space)
         self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
-        self.layouts = {name: _Layout(part) for name, part in parts.items() if _is_image(part)}
+        self.layouts = {name: _Layout(part, len(multipliers)) for name, part in parts.items() if _is_image(part)}
         self.width = 0
         if self.vectors:
             self.mlp = MLP(sum(map(_width, self.vectors.values())), units, layers, activation, norm)
@@ -192,7 +191,7 @@ class Decoder(nn.Module):
         self.space, self.squash, self.activation = space, squash, ACTIVATIONS[activation]
         parts = leaves(space)
         self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
-        self.layouts = {name: _Layout(part) for name, part in parts.items() if _is_image(part)}
+        self.layouts = {name: _Layout(part, len(multipliers)) for name, part in parts.items() if _is_image(part)}
         if self.vectors:
             self.mlp = MLP(features, units, layers, activation, norm)
             self.outs = nn.ModuleList(linear(self.mlp.width, _width(part)) for part in self.vectors.values())

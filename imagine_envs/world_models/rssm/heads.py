@@ -77,7 +77,7 @@ class TwoHotHead(ScalarHead):
 
     def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
         """Cross-entropy with the two-hot target: ``[…, 255]``, ``[…]`` → ``[…]``."""
-        target = target.clamp(-self.bins[-1], self.bins[-1])
+        target = target.clamp(-self.bins[-1], self.bins[-1]).contiguous()  # searchsorted warns of anything else
         above = torch.searchsorted(self.bins, target).clamp(1, _BINS - 1)
         neighbours = torch.stack([above - 1, above], -1)
         low, high = self.bins[above - 1], self.bins[above]

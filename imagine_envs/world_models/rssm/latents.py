@@ -60,7 +60,7 @@ class GaussianLatent(Latent):
         return torch.addcmul(mean, std, noise, value=temperature)
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Σ log σ_q/σ_p + (σ_p² + (μ_p − μ_q)²) / 2σ_q² − ½."""
+        """Σ log σ_q/σ_p + (σ_p² + (μ_p − μ_q)²) / 2σ_q² − ½, of the posterior p and the prior q."""
         (mean, std), (prior_mean, prior_std) = self._moments(posterior), self._moments(prior)
         ratio, distance = std / prior_std, (mean - prior_mean) / prior_std
         return (0.5 * (ratio.square() + distance.square() - 1) - ratio.log()).sum(-1)
@@ -117,7 +117,7 @@ class CategoricalLatent(Latent):
         return hard.flatten(-2)
 
     def divergence(self, posterior: Tensor, prior: Tensor) -> Tensor:
-        """Σ over variables and classes of p (log p − log q)."""
+        """Σ over variables and classes of p (log p − log q), of the posterior p and the prior q."""
         p, q = self.probability(posterior), self.probability(prior)
         return (p * (p.log() - q.log())).sum((-2, -1))
 

@@ -66,10 +66,14 @@ class RSSM(WorldModel):
     - V3: layer normalisation in place of RMS normalisation; convolutions of stride 2 (kernel 4), as in V1 and V3's
       first edition, in place of convolutions with pooling; a decoder with one dense layer in place of a block-wise one.
     - V1: convolutions are padded, so that sides are halved exactly and pictures need not be 64 × 64.
-    - ELU in the convolutions of V1 too, in place of ReLU; GRU and dense layers of torch.
+    - V1: ELU in the convolutions too, in place of ReLU; GRU and dense layers of torch; a decoder with one more
+      activation, and a sigmoid on its pictures. Squared errors of observations are not halved, and the termination's
+      weight is 1, not 10. What is reported of the KL counts it twice; its gradient is that of a single one.
+    - V3: actions of a Box without bounds come as they are. (V3 brings them to [−1, 1].)
 
     Args:
-        observation_space: Box, Discrete, or a ``Dict`` of those; uint8 Boxes of rank 3 are images of either layout.
+        observation_space: Box, Discrete, or a ``Dict`` of those; uint8 Boxes of rank 3 from 0 to 255 are images of
+            either layout.
         action_space: ``Discrete`` or ``Box``.
         preset: "v3" (categorical, block GRU, symlog, two-hot rewards) or "v1" (Gaussian, GRU; PlaNet's too).
         size: Of V3: "1m" (None), "12m", "25m", …, "400m".

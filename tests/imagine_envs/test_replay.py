@@ -383,6 +383,103 @@ def test_sequences_walk_through_every_stream():
     assert replay.sequences(1).shape == (len(replay), 1)
 
 
+@pytest.mark.parametrize("capacity", [None, 15])
+@pytest.mark.parametrize("stride", [None, 1, 3])
+@pytest.mark.parametrize("length", [1, 2, 4])
+def test_window_index_is_where_sequences_begin(length, stride, capacity):
+    replay = uneven(capacity=capacity)
+    index, batch = replay.window_index(length, stride), replay.sequences(length, stride)
+    assert index.tolist() == batch.index[:, 0].tolist()
+    assert torch.equal(replay.windows(index, length).index, batch.index)
+
+
+def test_window_index_at_the_ends_of_streams():
+    replay = uneven()  # streams of 12, 2 and 9 records
+    assert replay.window_index(5).tolist() == [0, 15, 2]
+    assert replay.window_index(9).tolist() == [0, 2]  # exactly the third stream's records
+    assert replay.window_index(9, stride=3).tolist() == [0, 9, 2]  # 9 + 8 · 3 is the first stream's last record
+    assert replay.window_index(12).tolist() == [0]
+    with pytest.raises(ValueError, match="length is 13, but the longest of 3 streams has 12 records"):
+        replay.window_index(13)
+    with pytest.raises(ValueError, match="stride is 0"):
+        replay.window_index(2, stride=0)
+
+
+@pytest.mark.parametrize(("capacity", "longest"), [(None, 12), (20, 7), (6, 2)])
+def test_longest_is_the_longest_window(capacity, longest):
+    replay = uneven(capacity=capacity)
+    assert replay.longest == longest
+    assert len(replay.window_index(longest))
+    with pytest.raises(ValueError, match=f"length is {longest + 1}"):
+        replay.window_index(longest + 1)
+    assert make(num_envs=2).longest == 0
+
+
+@pytest.mark.parametrize("capacity", [None, 15])
+def test_scalars_are_all_living_records_without_their_observations(capacity):
+    replay = uneven(capacity=capacity)
+    scalars, records = replay.scalars(), replay.sequences(1)
+    assert set(scalars) == {"index", "reward", "terminated", "truncated", "first"}
+    for name, values in scalars.items():
+        assert values.tolist() == getattr(records, name)[:, 0].tolist(), name
+        assert values.shape == (len(replay),)
+    assert scalars["index"].tolist() == [n for env in range(3) for n in stream(replay, env).index.tolist()]
+    assert scalars["terminated"].sum() == sum(episode.terminated for episode in replay.episodes())
+    assert all(len(values) == 0 for values in make().scalars().values())
+
+
+@pytest.mark.parametrize("capacity", [None, 20])
+@pytest.mark.parametrize("length", [1, 2, 5, 30])
+def test_histories_end_at_the_record_and_stand_still_before_the_stream(length, capacity):
+    replay = uneven(capacity=capacity)
+    for env in range(3):
+        records = stream(replay, env)
+        index = records.index
+        batch = replay.histories(index, length)
+        assert batch.shape == (len(index), length)
+        assert torch.equal(batch.index[:, -1], index)
+        for row in range(len(index)):
+            for column in range(length):
+                place = row - (length - 1 - column)
+                source = max(place, 0)
+                assert batch.index[row, column] == index[source]
+                for name in ("observation", "action", "reward", "terminated", "truncated"):
+                    assert torch.equal(getattr(batch, name)[row, column], getattr(records, name)[source]), name
+                # What stands in is always first; a record of the stream is what it is.
+                assert batch.first[row, column] == (True if place < 0 else records.first[place])
+
+
+def test_histories_of_any_records_in_any_order():
+    replay = uneven()
+    batch = replay.histories([2, 33, 4, 15, 15], 3)  # the stream's first, its last, another stream's, one twice
+    assert batch.index.tolist() == [[2, 2, 2], [27, 30, 33], [1, 1, 4], [9, 12, 15], [9, 12, 15]]
+    assert batch.first.tolist() == [[1, 1, 1], [0, 0, 0], [1, 1, 0], [0, 1, 0], [0, 1, 0]]
+    assert replay.histories([], 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("index", [-1, 36, 7, 0, 12])
+def test_histories_of_dead_and_unborn_records_are_refused(index):
+    replay = uneven(capacity=20)  # streams of 7, 2 and 6 living records, from 15, 1 and 11 on
+    assert [stream(replay, env).index[0].item() for env in range(3)] == [15, 1, 11]
+    assert len(replay.histories([15, 33, 1, 4, 11, 26], 4).first) == 6
+    with pytest.raises(ValueError, match=f"index {index}: no living record has that number"):
+        replay.histories([15, index], 4)
+    with pytest.raises(ValueError, match="length is 0"):
+        replay.histories([15], 0)
+
+
+def test_histories_of_dicts_and_columns():
+    space = spaces.Dict({"a": BOX, "b": spaces.Discrete(9)})
+    replay = Replay(space, spaces.Discrete(2), columns={"mark": ((2,), np.float32)})
+    for t in range(4):
+        record = {"a": [[t, -t]], "b": [t]}, [t % 2], [t], [False], [False], [t == 0]
+        replay.add(*record, mark=[[t, t]])
+    batch = replay.histories([1], 3)
+    assert batch.observation["a"].tolist() == [[[0, 0], [0, 0], [1, -1]]]
+    assert batch.observation["b"].tolist() == [[0, 0, 1]]
+    assert batch.columns["mark"].tolist() == [[[0, 0], [0, 0], [1, 1]]]
+
+
 # --- storage ----------------------------------------------------------------------------------------------------------
 
 

@@ -1,7 +1,8 @@
-"""The ImaginationTrainer with the constructor of a stock algorithm, for SB3's tests of that algorithm.
+"""Our algorithms with the constructor of a stock one, for SB3's tests of that algorithm.
 
-SB3's tests give an algorithm its own keywords; these go to the algorithm inside. Worlds and dreams are as small as can
-be, for the tests are about the contract and not about how well anything is learned.
+SB3's tests give an algorithm its own keywords; those of an algorithm inside go there, and what Dreamer has no word for
+is left out. Worlds and dreams are as small as can be, for the tests are about the contract and not about how well
+anything is learned.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any, ClassVar
 
 from stable_baselines3 import A2C, PPO, SAC
 from stable_baselines3.common.base_class import BaseAlgorithm
+from typing_extensions import Self
 
-from imagine_agents import ImaginationTrainer
+from imagine_agents import Dreamer, ImaginationTrainer
 
-__all__ = ["ImaginationOfA2C", "ImaginationOfPPO", "ImaginationOfSAC"]
+__all__ = ["DreamerAsDQN", "DreamerAsSAC", "ImaginationOfA2C", "ImaginationOfPPO", "ImaginationOfSAC"]
 
 _OURS = set(inspect.signature(ImaginationTrainer.__init__).parameters)
 # Words that mean imagined steps to the algorithm inside, and real steps to us.
@@ -54,3 +56,33 @@ class ImaginationOfSAC(_StandIn):
     """Trains SAC in its dreams."""
 
     inner = SAC
+
+
+class _Dreaming(Dreamer):
+    theirs: ClassVar[str]
+
+    def __init__(self, policy: Any, env: Any, policy_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        known = set(inspect.signature(Dreamer.__init__).parameters)
+        ours = {name: value for name, value in kwargs.items() if name in known}
+        sizes = {"deter": 16, "hidden": 8, "stoch": 4, "classes": 4, "units": 8, "blocks": 2, "depth": 1}
+        small = {"learning_starts": 20, "batch_length": 8, "horizon": 3, "train_ratio": 1.0}
+        if "buffer_size" in ours:  # one sequence at least
+            ours["buffer_size"] = max(ours["buffer_size"], 64)
+        super().__init__(policy, env, policy_kwargs={"architecture": sizes}, **{**small, **ours})
+
+    def learn(self, total_timesteps: int, *args: Any, tb_log_name: str | None = None, **kwargs: Any) -> Self:
+        """Some tests learn from fewer steps than SB3's algorithms have as learning starts; nothing is learned then."""
+        self.learning_starts = min(self.learning_starts, total_timesteps - 1)
+        return super().learn(total_timesteps, *args, tb_log_name=tb_log_name or self.theirs, **kwargs)
+
+
+class DreamerAsSAC(_Dreaming):
+    """Dreamer with SAC's words."""
+
+    theirs = "SAC"
+
+
+class DreamerAsDQN(_Dreaming):
+    """Dreamer with DQN's words."""
+
+    theirs = "DQN"

@@ -258,9 +258,10 @@ _TRAINER_FILES: dict[str, dict[str, set[str] | str]] = {
 }
 
 
-def _trainer_suite(algorithm: str) -> Suite:
+def _files(table: Mapping[str, Mapping[str, set[str] | str]], algorithm: str) -> dict[str, File]:
+    """The files of a table in which something applies to an algorithm."""
     files = {}
-    for file, functions in _TRAINER_FILES.items():
+    for file, functions in table.items():
         applicable = tuple(name for name, where in functions.items() if algorithm in where and isinstance(where, set))
         others = {
             name: where if isinstance(where, str) else _OTHER
@@ -269,10 +270,14 @@ def _trainer_suite(algorithm: str) -> Suite:
         }
         if applicable:
             files[file] = File(applicable, others)
+    return files
+
+
+def _trainer_suite(algorithm: str) -> Suite:
     return Suite(
         replaces=f"stable_baselines3.{algorithm.lower()}.{algorithm.lower()}:{algorithm}",
         by=f"stand_ins:ImaginationOf{algorithm}",
-        files=files,
+        files=_files(_TRAINER_FILES, algorithm),
         deselected={
             **{other: _OTHER for other in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN") if other != algorithm},
             "CnnPolicy": _IMAGES,
@@ -284,3 +289,143 @@ def _trainer_suite(algorithm: str) -> Suite:
 
 
 SUITES.update({f"ImaginationTrainer-{algorithm}": _trainer_suite(algorithm) for algorithm in ("PPO", "A2C", "SAC")})
+
+# --- Dreamer, in the places of an algorithm for continuous and of one for discrete actions --------------------------
+
+_SAC_OR_DQN: set[str] = {"SAC", "DQN"}
+_SEQUENCES = "reads the arrays of SB3's replay buffer; ours holds sequences, and is saved as a directory of safe files"
+_INNARDS = "reads attributes of SAC's policy"
+_EXTRACTORS = "is about SB3's feature extractors, where a world model filters what is seen"
+_GOALS = "needs HER's replay buffer"
+_KINDS = "has MultiDiscrete or MultiBinary observations; an RSSM takes Box, Discrete and Dicts of those"
+_UPDATES = "expects real steps to take all the time; here updates do"
+
+_DREAMER_FILES: dict[str, dict[str, set[str] | str]] = {
+    "test_save_load.py": {
+        "test_save_load": _SAC_OR_DQN,
+        "test_set_env": _SAC_OR_DQN,
+        "test_exclude_include_saved_params": _SAC_OR_DQN,
+        "test_save_load_pytorch_var": _INNARDS,
+        "test_save_load_env_cnn": _SAC_OR_DQN,
+        "test_save_load_replay_buffer": _SEQUENCES,
+        "test_warn_buffer": _SEQUENCES,
+        "test_save_load_policy": {"DQN"},  # with SAC it asks the actor alone for actions
+        "test_save_load_q_net": _OTHER,
+        "test_open_file_str_pathlib": _NO_ALGORITHM,
+        "test_open_file": _NO_ALGORITHM,
+        "test_save_load_large_model": _OTHER,
+        "test_load_invalid_object": _OTHER,
+        "test_dqn_target_update_interval": _OTHER,
+        "test_no_resource_warning": _SEQUENCES + ", written as a directory",
+        "test_cast_lr_schedule": _OTHER,
+        "test_save_load_net_arch_none": _OTHER,
+        "test_save_load_no_target_params": _OTHER,
+        "test_save_load_backward_compatible": _OTHER,
+        "test_save_load_clip_range_portable": _OTHER,
+        "test_load_bad_zip": _OTHER,
+        "test_open_path_directory_and_missing_parent": _NO_ALGORITHM,
+    },
+    "test_callbacks.py": {
+        "test_callbacks": _SAC_OR_DQN,
+        "test_eval_callback_vec_env": _SAC_OR_DQN,
+        "test_callbacks_can_cancel_runs": _SAC_OR_DQN,
+        "test_eval_success_logging": _GOALS,
+        "test_eval_callback_logs_are_written_with_the_correct_timestep": _SAC_OR_DQN,
+        "test_eval_friendly_error": _OTHER,
+        "test_checkpoint_additional_info": _SAC_OR_DQN,
+        "test_eval_callback_chaining": _OTHER,
+    },
+    "test_predict.py": {
+        "test_env": _NO_ALGORITHM,
+        "test_auto_wrap": _SAC_OR_DQN,
+        "test_predict": _SAC_OR_DQN,
+        "test_dqn_epsilon_greedy": _OTHER,
+        "test_subclassed_space_env": _SAC_OR_DQN,
+        "test_mixing_gym_vecenv_api": _SAC_OR_DQN,
+    },
+    "test_deterministic.py": {
+        "test_deterministic_training_common": _SAC_OR_DQN,
+    },
+    "test_identity.py": {
+        "test_discrete": _QUALITY,
+        "test_continuous": _QUALITY,
+    },
+    "test_dict_env.py": {
+        "test_env": _NO_ALGORITHM,
+        "test_policy_hint": _OTHER,
+        "test_goal_env": _SAC_OR_DQN,
+        "test_consistency": _SAC_OR_DQN,
+        "test_dict_spaces": _SAC_OR_DQN,
+        "test_multiprocessing": _SAC_OR_DQN,
+        "test_dict_vec_framestack": _SAC_OR_DQN,
+        "test_vec_normalize": _SAC_OR_DQN,
+        "test_dict_nested": _NO_ALGORITHM,
+        "test_vec_normalize_image": _OTHER,
+    },
+    "test_cnn.py": {
+        "test_cnn": _SAC_OR_DQN,
+        "test_vec_transpose_skip": _SAC_OR_DQN,
+        "test_features_extractor_target_net": _EXTRACTORS,
+        "test_channel_first_env": _OTHER,
+        "test_image_space_checks": _NO_ALGORITHM,
+        "test_image_like_input": _EXTRACTORS,
+    },
+    "test_spaces.py": {
+        "test_env": _NO_ALGORITHM,
+        "test_identity_spaces": _KINDS,
+        "test_action_spaces": _SAC_OR_DQN,
+        "test_sde_multi_dim": _OTHER,
+        "test_discrete_obs_space": _SAC_OR_DQN,
+        "test_float64_action_space": _SAC_OR_DQN,
+        "test_multidim_binary_not_supported": _OTHER,
+    },
+    "test_logger.py": {
+        "test_set_logger": _SAC_OR_DQN,
+        "test_main": _NO_ALGORITHM,
+        "test_make_output": _NO_ALGORITHM,
+        "test_make_output_fail": _NO_ALGORITHM,
+        "test_exclude_keys": _NO_ALGORITHM,
+        "test_report_video_to_tensorboard": _NO_ALGORITHM,
+        "test_unsupported_video_format": _NO_ALGORITHM,
+        "test_log_histogram": _NO_ALGORITHM,
+        "test_unsupported_type_histogram": _NO_ALGORITHM,
+        "test_report_image_to_tensorboard": _NO_ALGORITHM,
+        "test_unsupported_image_format": _NO_ALGORITHM,
+        "test_report_figure_to_tensorboard": _NO_ALGORITHM,
+        "test_unsupported_figure_format": _NO_ALGORITHM,
+        "test_unsupported_hparam": _NO_ALGORITHM,
+        "test_key_length": _NO_ALGORITHM,
+        "test_env": _NO_ALGORITHM,
+        "test_fps_logger": _UPDATES,
+        "test_fps_no_div_zero": _SAC_OR_DQN,
+        "test_human_output_same_keys_different_tags": _NO_ALGORITHM,
+        "test_ep_buffers_stats_window_size": _SAC_OR_DQN,
+        "test_human_out_custom_text_io": _NO_ALGORITHM,
+        "test_rollout_success_rate_onpolicy_algo": _OTHER,
+        "test_pandas_import_error": _NO_ALGORITHM,
+        "test_matplotlib_import_error": _NO_ALGORITHM,
+        "test_sb3_import_without_optional_deps": _NO_ALGORITHM,
+    },
+    "test_tensorboard.py": {
+        "test_tensorboard": _SAC_OR_DQN,
+        "test_escape_log_name": _NO_ALGORITHM,
+    },
+}
+
+
+def _dreamer_suite(algorithm: str) -> Suite:
+    return Suite(
+        replaces=f"stable_baselines3.{algorithm.lower()}.{algorithm.lower()}:{algorithm}",
+        by=f"stand_ins:DreamerAs{algorithm}",
+        files=_files(_DREAMER_FILES, algorithm),
+        deselected={
+            **{other: _OTHER for other in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN") if other != algorithm},
+            **{
+                f"test_action_spaces[{env}-": f"expects {algorithm} to refuse the actions"
+                for env in {"SAC": ("CartPole-v1",), "DQN": ("Pendulum-v1", "env2")}[algorithm]
+            },
+        },
+    )
+
+
+SUITES.update({f"Dreamer-{algorithm}": _dreamer_suite(algorithm) for algorithm in ("SAC", "DQN")})

@@ -29,7 +29,8 @@ class Architecture:
         multipliers: namely these, from the largest picture to the smallest; there are at most so many convolutions.
         activation: "elu", "relu" or "silu".
         norm: Whether layers are normalised.
-        squash: Whether vectors are seen through symlog and rewards are told by two-hot bins.
+        squash: V3's way with numbers: vectors are seen through symlog, rewards told by two-hot bins, and the squared
+            errors of observations not halved.
         dynamics_scale: Weight of KL(sg(posterior) ‖ prior), by which the prior learns.
         representation_scale: Weight of KL(posterior ‖ sg(prior)), by which the posterior becomes predictable.
         free_nats: What each KL may cost for nothing,

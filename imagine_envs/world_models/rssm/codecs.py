@@ -226,8 +226,9 @@ class Decoder(nn.Module):
     def loss(self, means: dict[str, Tensor], observation: Observation) -> Tensor:
         """Σ (mean − x)² over all entries, and the cross-entropy of Discrete parts: ``[N]``.
 
-        Without the factor ½ of a Gaussian, as in DreamerV3; squashed vectors are compared in symlog.
+        Squashed vectors are compared in symlog. The squares are those of V3; V1's are halved, as a Gaussian's are.
         """
+        weight = 1.0 if self.squash else 0.5
         total: list[Tensor] = []
         for name, part in self.vectors.items():
             seen = _part(observation, name)
@@ -235,10 +236,11 @@ class Decoder(nn.Module):
                 total.append(F.cross_entropy(means[name], seen - int(part.start), reduction="none"))
                 continue
             vector = _vector(seen, part)
-            total.append((means[name] - (symlog(vector) if self.squash else vector)).square().sum(-1))
+            error = means[name] - (symlog(vector) if self.squash else vector)
+            total.append(weight * error.square().sum(-1))
         for name, layout in self.layouts.items():
             error = means[name] - layout.planes(_part(observation, name))
-            total.append(error.square().sum((1, 2, 3)))
+            total.append(weight * error.square().sum((1, 2, 3)))
         return torch.stack(total).sum(0)
 
     def observation(self, means: dict[str, Tensor]) -> Observation:

@@ -67,8 +67,8 @@ class RSSM(WorldModel):
       first edition, in place of convolutions with pooling; a decoder with one dense layer in place of a block-wise one.
     - V1: convolutions are padded, so that sides are halved exactly and pictures need not be 64 × 64.
     - V1: ELU in the convolutions too, in place of ReLU; GRU and dense layers of torch; a decoder with one more
-      activation, and a sigmoid on its pictures. Squared errors of observations are not halved, and the termination's
-      weight is 1, not 10. What is reported of the KL counts it twice; its gradient is that of a single one.
+      activation, and a sigmoid on its pictures. The termination's weight is 1, not 10. What is reported of the KL
+      counts it twice; its gradient is that of a single one.
     - V3: actions of a Box without bounds come as they are. (V3 brings them to [−1, 1].)
 
     Args:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from imagine_envs.experience import Replay, collect
-from imagine_envs.world_models import Ensemble, PerfectModel, World, fit
+from imagine_envs.world_models import RSSM, Ensemble, PerfectModel, World, fit
 
 torch.set_num_threads(1)
 
@@ -57,6 +57,23 @@ def pendulum_replay() -> Replay:
 def pendulum_world(pendulum_replay: Replay) -> World:
     """An ensemble world with Box actions that never terminates."""
     return fitted(pendulum_replay, epochs=40)
+
+
+@pytest.fixture(scope="session")
+def rssm_world(cartpole_replay: Replay) -> World:
+    """A tiny recurrent world of CartPole, whose state is stochastic and remembers."""
+    torch.manual_seed(0)
+    tiny = {"deter": 16, "hidden": 8, "stoch": 4, "classes": 4, "units": 8, "blocks": 2}
+    model = RSSM.for_replay(cartpole_replay, sequence_length=8, architecture=tiny)
+    return fit(model, cartpole_replay, max_epochs=10, learning_rate=3e-3, batch_size=8, seed=0)
+
+
+@pytest.fixture(scope="session")
+def rssm_path(rssm_world: World, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Where that world is saved."""
+    path = Path(tmp_path_factory.mktemp("worlds")) / "rssm"
+    rssm_world.save(path)
+    return str(path)
 
 
 @pytest.fixture(scope="session")

@@ -47,8 +47,12 @@ def certain_walk(**kwargs: Any) -> Dream:
 # --- made by Gymnasium ----------------------------------------------------------------------------------------------
 
 
-def test_gym_make(cartpole_path: str) -> None:
-    env = gym.make(DREAM, world_model=cartpole_path)
+both_families = pytest.mark.parametrize("family", ["cartpole", "rssm"])
+
+
+@both_families
+def test_gym_make(family: str, request: pytest.FixtureRequest) -> None:
+    env = gym.make(DREAM, world_model=request.getfixturevalue(f"{family}_path"))
     real = gym.make("CartPole-v1")
     assert env.observation_space == real.observation_space
     assert env.action_space == real.action_space
@@ -64,8 +68,9 @@ def test_gym_make(cartpole_path: str) -> None:
     assert info == {}
 
 
-def test_gym_make_vec(cartpole_path: str) -> None:
-    envs = gym.make_vec(DREAM, num_envs=5, world_model=cartpole_path)
+@both_families
+def test_gym_make_vec(family: str, request: pytest.FixtureRequest) -> None:
+    envs = gym.make_vec(DREAM, num_envs=5, world_model=request.getfixturevalue(f"{family}_path"))
     assert isinstance(envs, DreamVectorEnv)
     assert envs.metadata["autoreset_mode"] is SAME
     assert (envs.num_envs, envs.fresh_arrays) == (5, True)
@@ -168,12 +173,14 @@ def said_of(check: Callable[[], None]) -> set[str]:
 
 
 @pytest.mark.parametrize("observation", ["decoded", "latent"])
-@pytest.mark.parametrize("env_id", ["CartPole-v1", "Pendulum-v1"])
+@pytest.mark.parametrize(
+    ("env_id", "world"), [("CartPole-v1", "cartpole"), ("Pendulum-v1", "pendulum"), ("CartPole-v1", "rssm")]
+)
 @pytest.mark.parametrize("checker", ["stable-baselines3", "gymnasium"])
 def test_the_checkers_say_no_more_than_of_the_real_environment(
-    checker: str, env_id: str, observation: str, cartpole_path: str, pendulum_path: str
+    checker: str, env_id: str, world: str, observation: str, request: pytest.FixtureRequest
 ) -> None:
-    path = cartpole_path if env_id == "CartPole-v1" else pendulum_path
+    path = request.getfixturevalue(f"{world}_path")
 
     def check(make: Callable[..., gym.Env]) -> set[str]:
         if checker == "gymnasium":
@@ -496,15 +503,18 @@ def test_no_graph_is_kept(pendulum_world: World) -> None:
 
 @pytest.mark.parametrize("duplicate", [copy.deepcopy, lambda env: pickle.loads(pickle.dumps(env))])
 @pytest.mark.parametrize("kind", ["make", "env", "make_vec", "vector", "next_step"])
+@both_families
 def test_a_copy_goes_on_as_the_original(
-    kind: str, duplicate: Callable[[Any], Any], cartpole_path: str, cartpole_world: World
+    family: str, kind: str, duplicate: Callable[[Any], Any], request: pytest.FixtureRequest
 ) -> None:
+    path: str = request.getfixturevalue(f"{family}_path")
+    world: World = request.getfixturevalue(f"{family}_world")
     env: Any = {
-        "make": lambda: gym.make(DREAM, world_model=cartpole_path, render_mode="rgb_array"),
-        "env": lambda: DreamEnv(cartpole_world, horizon=5, render_mode="rgb_array"),
-        "make_vec": lambda: gym.make_vec(DREAM, num_envs=4, world_model=cartpole_path, render_mode="rgb_array"),
-        "vector": lambda: DreamVectorEnv(cartpole_world, 4, horizon=5, render_mode="rgb_array"),
-        "next_step": lambda: DreamVectorEnv(cartpole_world, 4, horizon=2, autoreset_mode=NEXT, render_mode="rgb_array"),
+        "make": lambda: gym.make(DREAM, world_model=path, render_mode="rgb_array"),
+        "env": lambda: DreamEnv(world, horizon=5, render_mode="rgb_array"),
+        "make_vec": lambda: gym.make_vec(DREAM, num_envs=4, world_model=path, render_mode="rgb_array"),
+        "vector": lambda: DreamVectorEnv(world, 4, horizon=5, render_mode="rgb_array"),
+        "next_step": lambda: DreamVectorEnv(world, 4, horizon=2, autoreset_mode=NEXT, render_mode="rgb_array"),
     }[kind]()
     single = env.action_space == spaces.Discrete(2)
     action: Any = 1 if single else np.array([0, 1, 1, 0])

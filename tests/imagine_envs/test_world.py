@@ -53,7 +53,9 @@ def same(one: list[Tensor], two: list[Tensor]) -> bool:
 # --- there and back -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["cartpole_world", "pendulum_world", "perfect_cartpole", "perfect_pendulum"])
+@pytest.mark.parametrize(
+    "name", ["cartpole_world", "pendulum_world", "rssm_world", "perfect_cartpole", "perfect_pendulum"]
+)
 def test_a_loaded_world_dreams_the_same_to_the_bit(name: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
     world: World = request.getfixturevalue(name)
     world.save(tmp_path / "w")

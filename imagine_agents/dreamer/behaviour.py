@@ -91,7 +91,7 @@ def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tu
     """What the actor minimises, and its entropy.
 
     Through the dynamics (Dreamer V1, equation 7): −R − η H(π); the gradient of R reaches the actions by way of the
-    states. REINFORCE (DreamerV3, equation 11): −sg((R − v) / max(1, S)) log π(a | s) − η H(π).
+    states. REINFORCE (DreamerV3, "Actor learning"): −sg((R − v) / max(1, S)) log π(a | s) − η H(π).
     """
     through_dynamics = policy.behaviour.through_dynamics
     if through_dynamics and not ent_coef:  # the paper's, which needs no more of the actor
@@ -110,7 +110,7 @@ def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tu
 def critic_loss(policy: DreamerPolicy, imagined: Imagined) -> Tensor:
     """−log p(R | s) of the imagined states, and a pull towards the slow critic.
 
-    Source: Dreamer V1, equation 8; DreamerV3, equation 10.
+    Source: Dreamer V1, equation 8; DreamerV3, "Critic learning".
     """
     features = imagined.features[:-1].detach()
     through_dynamics = policy.behaviour.through_dynamics  # then the critic's graph is the actor's

@@ -15,7 +15,7 @@ def lambda_returns(reward: Tensor, going_on: Tensor, value: Tensor, lam: float |
 
     All arguments belong to the states 1 … T that were *arrived at* from 0 … T − 1: nothing of state 0 enters.
 
-    Source: Dreamer V1, equation 6; DreamerV3, equation 8.
+    Source: Dreamer V1, equation 6; DreamerV3, "Critic learning".
 
     Args:
         reward: r_1 … r_T, received on arriving: ``[T, …]``.
@@ -41,7 +41,7 @@ class ReturnRange(nn.Module):
     Returns are divided by max(1, range): large ones are scaled down, small ones (whose noise would be scaled up) left
     as they are.
 
-    Source: DreamerV3, equation 7.
+    Source: DreamerV3, "Actor learning".
 
     Args:
         rate: Of the moving average.

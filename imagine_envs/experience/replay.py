@@ -508,7 +508,8 @@ class Replay:
         """The windows of ``length`` records that end at the records numbered ``index``.
 
         Where a stream does not reach back so far, its oldest living record stands in for what is missing, each time as
-        ``first``: a model that starts anew there sees nothing of it.
+        ``first``: a model that starts anew there sees nothing of it. So it does at that record itself, unless the
+        window ends with it.
 
         Args:
             index: Numbers of records (:attr:`Batch.index`), ``[N]``.
@@ -530,7 +531,9 @@ class Replay:
         wanted = positions[:, None] + np.arange(1 - length, 1)
         oldest = self._starts[streams][:, None]
         batch = self._gather_places(streams, np.maximum(wanted, oldest))
-        return replace(batch, first=batch.first | torch.from_numpy(wanted < oldest))
+        anew = wanted <= oldest
+        anew[:, -1] = False
+        return replace(batch, first=batch.first | torch.from_numpy(anew))
 
     def _window_places(self, length: int, stride: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         stride = length if stride is None else stride

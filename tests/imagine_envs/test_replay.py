@@ -445,8 +445,9 @@ def test_histories_end_at_the_record_and_stand_still_before_the_stream(length, c
                 assert batch.index[row, column] == index[source]
                 for name in ("observation", "action", "reward", "terminated", "truncated"):
                     assert torch.equal(getattr(batch, name)[row, column], getattr(records, name)[source]), name
-                # What stands in is always first; a record of the stream is what it is.
-                assert batch.first[row, column] == (True if place < 0 else records.first[place])
+                # What stands in is always first, and so is the oldest record that something comes after.
+                anew = place <= 0 and column < length - 1
+                assert batch.first[row, column] == (anew or records.first[place])
 
 
 def test_histories_of_any_records_in_any_order():

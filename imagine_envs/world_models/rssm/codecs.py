@@ -17,6 +17,7 @@ from imagine_envs.world_models.rssm.networks import ACTIVATIONS, MLP, Norm, line
 
 __all__ = ["Decoder", "Encoder", "leaves"]
 
+_LARGEST = 88.0  # whose exponential is still finite
 _SMALLEST = 4  # pixels that a side is not halved below
 
 
@@ -250,7 +251,8 @@ class Decoder(nn.Module):
             if isinstance(part, spaces.Discrete):
                 seen[name] = means[name].argmax(-1) + int(part.start)
                 continue
-            value = (symexp(means[name]) if self.squash else means[name]).reshape(-1, *part.shape)
+            value = symexp(means[name].clamp(-_LARGEST, _LARGEST)) if self.squash else means[name]
+            value = value.reshape(-1, *part.shape)
             seen[name] = torch.clamp(value, self.get_buffer(f"_low_{i}"), self.get_buffer(f"_high_{i}"))
         for name, layout in self.layouts.items():
             seen[name] = layout.image(means[name])

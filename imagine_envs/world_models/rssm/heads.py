@@ -52,7 +52,7 @@ class GaussianHead(ScalarHead):
 
 
 class TwoHotHead(ScalarHead):
-    """A categorical distribution over 255 bins that stand exponentially apart (DreamerV3, equations 8 to 11).
+    """A categorical distribution over 255 bins that stand exponentially apart (DreamerV3, "Robust predictions").
 
     The prediction is the bins' mean; the target is shared out between its two neighbouring bins, so that the mean of
     the target's distribution is the target. The size of the gradient does not depend on that of the target.

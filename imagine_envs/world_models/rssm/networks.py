@@ -15,7 +15,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"elu": F.elu, "relu": F.re
 
 
 def symlog(value: Tensor) -> Tensor:
-    """sign(x) · log(|x| + 1): close to x near zero, logarithmic far from it (DreamerV3, equation 9)."""
+    """sign(x) · log(|x| + 1): close to x near zero, logarithmic far from it (DreamerV3)."""
     return value.sign() * value.abs().log1p()
 
 

@@ -49,7 +49,7 @@ class RSSM(WorldModel):
     - "reconstruction": all of them;
     - "reward": without the observation. The world cannot decode, and its state holds only what pays;
     - "contrastive": in place of the observation, which state belongs to it among all states of the batch, by InfoNCE:
-      log q(s_t | o_t) − log Σ_{o'} q(s_t | o') with a Gaussian q of unit variance (Dreamer V1, equation 14).
+      log q(s_t | o_t) − log Σ_{o'} q(s_t | o') with a Gaussian q of unit variance (Dreamer V1, section 4).
 
     Shapes: B rows, T records, D deterministic entries, S stochastic entries, F = D + S features.
 
@@ -276,7 +276,7 @@ class RSSM(WorldModel):
     def loss(self, batch: Batch, *, generator: torch.Generator | None = None) -> Loss:
         """Negative evidence lower bound of windows ``[B, T, …]``, averaged over their records.
 
-        DreamerV3, equation 5; Dreamer V1, equation 13 (and 10 without the observation, 14 for the contrastive one).
+        Source: DreamerV3, "World model learning"; Dreamer V1, section 4, for the three representations.
         """
         shape, size = self.architecture, batch.shape
         embedding = self.encoder(map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation))

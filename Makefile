@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-upstream check format bench-speed bench-learning clean
+.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-learning clean
 
 help:  ## Show this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 22
 
 install: $(STAMP)  ## Make .venv and install everything for development
 
@@ -37,6 +37,9 @@ format: $(STAMP)  ## Format and mend what can be mended
 
 bench-speed: $(STAMP)  ## Measure the speed of dreams, mbrl-lib beside them
 	$(BIN)/python -m zoo.benchmarks.dream_speed
+
+bench-dreamer-speed: $(STAMP)  ## Measure Dreamer's updates, sheeprl's beside them (and DREAMERV3_TORCH=checkout's)
+	$(BIN)/python -m zoo.benchmarks.dreamer_speed $(if $(DREAMERV3_TORCH),--dreamerv3-torch $(DREAMERV3_TORCH))
 
 bench-learning: $(STAMP)  ## Measure the real steps needed (hours)
 	$(BIN)/python -m zoo.benchmarks.real_steps

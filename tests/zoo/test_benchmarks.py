@@ -1,17 +1,28 @@
 from __future__ import annotations
 
+import io
+import json
+import re
+import sys
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+import torch
 from stable_baselines3 import PPO
+from torch import nn
 
 from imagine_envs.world_models import Ensemble
+from zoo.benchmarks import dreamer_speed_report
 from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
+from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
 from zoo.benchmarks.measure import Contestant, interleaved, spread
+from zoo.benchmarks.peers.dreamerv3_torch import merged, numbers
+from zoo.benchmarks.peers.serving import Learner, operations, parameters, serve
 
 
 def contestant(log: list[tuple[str, int]], name: str, seconds: float) -> Contestant:
@@ -81,3 +92,143 @@ def test_restarting_batches_have_a_limit_of_their_own(kind: str, limit: float) -
     table = report({"machine": {"processor": ""}, "threads": {"1": {"overhead": {kind: row}}}})
     assert f"1,000 µs, {limit:.2f} × (≤ {limit:.2f})" in table
     assert "1.31 × (**missed**" in table
+
+
+# --- Dreamer ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "theirs"),
+    [  # counted in sheeprl 0.8.4 and dreamerv3-torch
+        ("1M, vectors", (521_411, 49_666, 66_111)),
+        ("XS, vectors", (2_434_307, 328_706, 393_727)),
+        ("XS, images", (7_537_699, 328_706, 393_727)),
+        ("default, vectors", (7_491_843, 1_051_650, 1_181_439)),
+    ],
+)
+def test_sizes_are_those_of_the_peers(case: str, theirs: tuple[int, int, int]) -> None:
+    ours = parameters(Ours(CASES[case], records=2))
+    np.testing.assert_allclose([ours["world"], ours["actor"], ours["critic"]], theirs, rtol=0.004)
+
+
+def test_an_update_of_ours_is_one_update_of_every_part() -> None:
+    ours = Ours(CASES["1M, vectors"], records=64)
+    before = {name: [p.detach().clone() for p in part] for name, part in ours.parts().items()}
+    assert ours.agent._n_updates == 0
+    ours.update()
+    assert ours.agent._n_updates == 1
+    for name, part in ours.parts().items():
+        assert not all(torch.equal(old, new) for old, new in zip(before[name], part, strict=True)), name
+
+
+def test_acting_goes_on_from_the_state_before() -> None:
+    ours = Ours(CASES["1M, vectors"], records=2)
+    ours.act()
+    first = ours._state
+    ours.act()
+    assert not np.array_equal(first[0], ours._state[0])
+
+
+def test_operations_of_a_product_and_of_its_gradients() -> None:
+    layer, inputs = nn.Linear(3, 5), torch.randn(7, 3, requires_grad=True)
+    forward = 2 * 7 * 3 * 5
+    assert operations(lambda: layer(inputs)) == {"products": forward, "convolutions": 0}
+    assert operations(lambda: layer(inputs).sum().backward()) == {"products": 3 * forward, "convolutions": 0}
+
+
+def test_operations_of_a_convolution() -> None:
+    layer, planes = nn.Conv2d(3, 5, 4, 2, 1), torch.randn(2, 3, 8, 8)
+    assert operations(lambda: layer(planes)) == {"products": 0, "convolutions": 2 * (2 * 4 * 4) * (3 * 4 * 4) * 5}
+
+
+class Scales(Learner):
+    """Counts what is asked of it."""
+
+    def __init__(self, weights: int) -> None:
+        self.layer, self.updates = nn.Linear(weights, 1, bias=False), 0
+        print("Building")
+
+    def parts(self) -> dict[str, Iterable[nn.Parameter]]:
+        return {"world": self.layer.parameters()}
+
+    def update(self) -> None:
+        self.updates += 1
+
+
+def test_a_peer_answers_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Scales] = []
+
+    def make(weights: int) -> Scales:
+        made.append(Scales(weights))
+        return made[-1]
+
+    def request(weights: int, do: str, **more: int) -> str:
+        return json.dumps({"learner": {"weights": weights}, "do": do, **more}) + "\n"
+
+    asked = [request(3, "parameters"), request(3, "update", calls=4), request(5, "parameters"), request(5, "update")]
+    out = io.StringIO()
+    monkeypatch.setattr(sys, "stdin", io.StringIO("".join(asked)))
+    monkeypatch.setattr(sys, "stdout", out)
+    serve(make, {"abacus": "1.0"})
+    answers = [json.loads(line) for line in out.getvalue().splitlines()]  # "Building" is not among them
+    assert [set(answer) for answer in answers[2::2]] == [{"seconds"}] * 2
+    assert answers[0] == {"abacus": "1.0"}
+    assert answers[1::2] == [{"world": 3}, {"world": 5}]
+    assert [learner.updates for learner in made] == [4, 1]
+
+
+def test_recipes_are_merged_part_by_part() -> None:
+    defaults = {"units": 512, "encoder": {"act": "SiLU", "mlp_keys": "$^"}, "lr": "1e-4", "actor": {"entropy": "3e-4"}}
+    settings = numbers(merged(defaults, {"encoder": {"mlp_keys": ".*"}, "units": 64}))
+    assert settings == {
+        "units": 64,
+        "encoder": {"act": "SiLU", "mlp_keys": ".*"},
+        "lr": 1e-4,
+        "actor": {"entropy": 3e-4},
+    }
+    assert defaults["encoder"] == {"act": "SiLU", "mlp_keys": "$^"}
+
+
+def test_a_peer_without_a_checkout_is_left_out(tmp_path: Any) -> None:
+    assert list(commands(tmp_path / "python", 2, None)) == ["sheeprl"]
+    found = commands(tmp_path / "python", 2, tmp_path)
+    assert found["dreamerv3-torch"][-4:] == ["--checkout", str(tmp_path), "--threads", "2"]
+
+
+def test_sides_are_compared_round_by_round() -> None:
+    log: list[tuple[str, int]] = []
+    found = compared(contestant(log, "ours", 1.0), contestant(log, "theirs", 4.0), rounds=2, block=0.0)
+    assert found["ratio"] == {"low": 0.25, "median": 0.25, "high": 0.25}
+    assert found["seconds"]["theirs"]["median"] == 4.0
+    assert "ratio" not in compared(contestant(log, "ours", 1.0), None, rounds=2, block=0.0)
+
+
+def test_the_floor_takes_each_kind_at_its_rate() -> None:
+    rates = {"products": {"median": 100.0}, "convolutions": {"median": 50.0}}
+    assert dreamer_speed_report.floor({"products": 20e9, "convolutions": 5e9}, rates) == pytest.approx(0.3)
+
+
+def test_updates_and_actions_that_miss_their_targets_say_so() -> None:
+    def values(median: float) -> dict[str, float]:
+        return {"low": median, "median": median, "high": median}
+
+    def threads(update: float, act: float) -> dict[str, Any]:
+        return {
+            "rates": {"products": values(100.0), "convolutions": values(50.0)},
+            "update": {"1M": {"seconds": {"ours": values(update), "theirs": values(2.0)}, "ratio": values(update / 2)}},
+            "act": {"1M": {"seconds": {"ours": values(act)}}},
+        }
+
+    parts, done = {"world": 1_000, "actor": 20, "critic": 30}, {"products": 40e9, "convolutions": 5e9}
+    size = {"peer": "abacus", "parameters": {"ours": parts, "theirs": parts}, "operations": {"ours": done}}
+    results = {
+        "machine": {"processor": "Abacus"},
+        "sizes": {"1M": size},
+        "threads": {"1": threads(1.0, 0.0021), "2": threads(1.2, 0.002)},
+    }
+    sizes, one, two = re.split(r"\*\*\d threads?\*\*", dreamer_speed_report.report(results))
+    assert "| 1M | abacus | 1,000, 20, 30 | 1,000, 20, 30 | 45.0 |  |" in sizes
+    assert "0.50 × (≤ 0.50) | 0.50 s, 50% of ours" in one
+    assert "2.10 ms (2.10–2.10) (**missed**: ≤ 2.0 ms)" in one
+    assert "0.60 × (**missed**: ≤ 0.50)" in two
+    assert "2.00 ms (2.00–2.00) (≤ 2.0 ms)" in two

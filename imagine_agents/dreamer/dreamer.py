@@ -198,6 +198,9 @@ class Dreamer(OffPolicyAlgorithm):
         self._acting = torch.Generator(self.device).manual_seed(root)
         self._learning = torch.Generator(self.device).manual_seed(root + 1)
         self._choosing = np.random.default_rng(root + 2)
+        if seed is not None:
+            # SB3 gives the environment the same seed: random actions would be the numbers that the environment draws.
+            self.action_space.seed(root + 3)
 
     # --- collecting -------------------------------------------------------------------------------------------------
 

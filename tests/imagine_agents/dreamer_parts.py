@@ -11,6 +11,8 @@ from gymnasium import spaces
 from stable_baselines3.common.vec_env import DummyVecEnv
 
 from imagine_agents import Dreamer
+from imagine_agents.common.sequence_buffer import SequenceReplayBuffer
+from imagine_envs.experience import Batch
 
 TINY = {"deter": 16, "hidden": 8, "stoch": 4, "classes": 4, "units": 8, "blocks": 2, "depth": 2}
 TINY_V1 = {"deter": 16, "hidden": 8, "stoch": 4, "units": 8, "depth": 2}
@@ -118,6 +120,31 @@ def diaries(count: int, **kwargs: Any) -> DummyVecEnv:
     """Diaries whose episodes end at different times."""
     shift = [(3, 5, 1, 4), (4, 2), (1, 6, 3)]
     return DummyVecEnv([lambda i=i: Diary(i, **{"lengths": shift[i % 3], **kwargs}) for i in range(count)])
+
+
+def stream(buffer: SequenceReplayBuffer, env: int) -> Batch:
+    """Everything that is alive of one environment, ``[1, T, …]``."""
+    numbers = np.sort(buffer.replay.scalars()["index"])
+    own = numbers[numbers % buffer.n_envs == env]
+    return buffer.replay.windows([own[0]], len(own))
+
+
+def assert_is_the_log(records: Batch, log: Log, space: spaces.Space[Any], see: Any = np.asarray) -> None:
+    """``see`` is what wrappers do to an observation."""
+    length = records.shape[1]
+    # The environment was reset after its last step; that record is added with the step after it.
+    assert length == len(log.first) - (log.terminated[-1] or log.truncated[-1] or log.first[-1])
+    for name in ("reward", "terminated", "truncated", "first"):
+        assert getattr(records, name)[0].tolist() == getattr(log, name)[:length], name
+    action = np.stack(log.action[:length]).astype(records.action.numpy().dtype)  # doubles become floats
+    np.testing.assert_array_equal(records.action[0].numpy(), action)
+    if isinstance(records.observation, dict):
+        for key in records.observation:
+            expected = np.stack([see(observation[key]) for observation in log.observation[:length]])
+            np.testing.assert_array_equal(records.observation[key][0].numpy(), expected, key)
+    else:
+        expected = np.stack([see(observation) for observation in log.observation[:length]])
+        np.testing.assert_array_equal(records.observation[0].numpy(), expected)
 
 
 class Choices(gym.Env):

@@ -476,9 +476,9 @@ def test_the_loss_on_real_sequences_is_that_of_a_loop() -> None:
             with_slow += 0.5 * (value - target) ** 2 + 0.5 * (value - other) ** 2
             count += 1
     assert count == 3 * (T - 1) - 4
-    assert float(replay_loss(batch, features, boot)) == pytest.approx(without / (3 * (T - 1)), rel=1e-5)
+    assert replay_loss(batch, features, boot).item() == pytest.approx(without / (3 * (T - 1)), rel=1e-5)
     loss = replay_loss(batch, features, boot, slow_critic=slow)
-    assert float(loss) == pytest.approx(with_slow / (3 * (T - 1)), rel=1e-5)
+    assert loss.item() == pytest.approx(with_slow / (3 * (T - 1)), rel=1e-5)
 
 
 def targets(batch: Batch, boot: Tensor) -> Tensor:
@@ -532,10 +532,10 @@ def test_terminations_are_worth_nothing_and_truncations_what_is_imagined() -> No
 
 def test_a_reset_one_record_early_or_late_is_another_loss() -> None:
     batch, features, boot = handmade()
-    right = float(replay_loss(batch, features, boot))
+    right = replay_loss(batch, features, boot).item()
     for shift in (-1, 1):
         wrong = replace(batch, first=batch.first.roll(shift, 1))
-        assert abs(float(replay_loss(wrong, features, boot)) - right) > 1e-2
+        assert abs(replay_loss(wrong, features, boot).item() - right) > 1e-2
 
 
 def test_the_imagined_returns_are_found_row_by_row() -> None:

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dreamer_parts import Diary, Log, diaries, tiny
+from dreamer_parts import Diary, assert_is_the_log, diaries, stream, tiny
 from gymnasium import spaces
 from gymnasium.wrappers import TimeLimit
 from stable_baselines3 import DQN, SAC
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize, VecTransposeImage
 
 from imagine_agents.common.sequence_buffer import SequenceReplayBuffer
-from imagine_envs.experience import Batch, Replay
+from imagine_envs.experience import Replay
 from imagine_envs.spaces import to_tensor
 
 NEVER = 10**9
@@ -43,31 +43,6 @@ def of_dreamer(env: Any, steps: int, policy: str) -> SequenceReplayBuffer:
     model = tiny(env, policy, learning_starts=steps - 1, train_ratio=1e-6).learn(steps)
     assert model.replay_buffer is not None
     return model.replay_buffer
-
-
-def stream(buffer: SequenceReplayBuffer, env: int) -> Batch:
-    """Everything that is alive of one environment, ``[1, T, …]``."""
-    numbers = np.sort(buffer.replay.scalars()["index"])
-    own = numbers[numbers % buffer.n_envs == env]
-    return buffer.replay.windows([own[0]], len(own))
-
-
-def assert_is_the_log(records: Batch, log: Log, space: spaces.Space[Any], see: Any = np.asarray) -> None:
-    """``see`` is what wrappers do to an observation."""
-    length = records.shape[1]
-    # The environment was reset after its last step; that record is added with the step after it.
-    assert length == len(log.first) - (log.terminated[-1] or log.truncated[-1] or log.first[-1])
-    for name in ("reward", "terminated", "truncated", "first"):
-        assert getattr(records, name)[0].tolist() == getattr(log, name)[:length], name
-    action = np.stack(log.action[:length])
-    np.testing.assert_array_equal(records.action[0].numpy(), action)
-    if isinstance(records.observation, dict):
-        for key in records.observation:
-            expected = np.stack([see(observation[key]) for observation in log.observation[:length]])
-            np.testing.assert_array_equal(records.observation[key][0].numpy(), expected, key)
-    else:
-        expected = np.stack([see(observation) for observation in log.observation[:length]])
-        np.testing.assert_array_equal(records.observation[0].numpy(), expected)
 
 
 @pytest.mark.parametrize("count", [1, 3])

@@ -63,12 +63,17 @@ class OneHot(ActionDistribution):
 
     def log_prob(self, parameters: Tensor, action: Tensor) -> Tensor:
         """See :class:`ActionDistribution`."""
-        return (self._latent.probability(parameters).squeeze(-1).log() * action).sum(-1)
+        return (self._probability(parameters).log() * action).sum(-1)
 
     def entropy(self, parameters: Tensor) -> Tensor:
         """See :class:`ActionDistribution`."""
-        probability = self._latent.probability(parameters)
-        return -(probability * probability.log()).sum((-2, -1))
+        probability = self._probability(parameters)
+        return -(probability * probability.log()).sum(-1)
+
+    def _probability(self, parameters: Tensor) -> Tensor:
+        """``[…, A]``, with a logarithm where no uniform share keeps it from zero."""
+        probability = self._latent.probability(parameters).squeeze(-1)
+        return probability if self._latent.uniform else probability.clamp_min(torch.finfo(probability.dtype).tiny)
 
 
 class BoundedNormal(ActionDistribution):

@@ -302,19 +302,24 @@ class Dreamer(OffPolicyAlgorithm):
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
         assert self.replay_buffer is not None
-        metrics: dict[str, Tensor] = {}
+        names: list[str] = []
+        history: list[Tensor] = []
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size or self.batch_size, self._vec_normalize_env, self._choosing)
             metrics = self._update(batch)
+            names = list(metrics)
+            history.append(torch.stack([value.float() for value in metrics.values()]))
+        values: list[float] = []
+        for values in torch.stack(history).tolist() if history else ():  # the first that anybody waits for
             self._n_updates += 1
-        values = {name: float(value) for name, value in metrics.items()}
-        for name, value in values.items():
-            if not np.isfinite(value):
-                saved = getattr(self, "last_checkpoint", None)
-                raise FloatingPointError(
-                    f"{name} is {value} in update {self._n_updates} after {self.num_timesteps} real steps; "
-                    + (f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved before")
-                )
+            for name, value in zip(names, values, strict=True):
+                if not np.isfinite(value):
+                    saved = getattr(self, "last_checkpoint", None)
+                    raise FloatingPointError(
+                        f"{name} is {value} in update {self._n_updates} after {self.num_timesteps} real steps; "
+                        + (f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved before")
+                    )
+        for name, value in zip(names, values, strict=True):
             self.logger.record(name, value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
 
@@ -344,6 +349,9 @@ class Dreamer(OffPolicyAlgorithm):
         imagined = imagine(
             policy, starts, batch.terminated.flatten(), self.horizon, self.gamma, self.gae_lambda, self._learning
         )
+        # Weights that were cast to lower precision without gradients are not for those who need gradients: older
+        # versions of torch would hand them out (https://github.com/pytorch/pytorch/issues/112583).
+        torch.clear_autocast_cache()
         if not policy.behaviour.through_dynamics:
             policy.return_range.update(imagined.returns)
         of_actor, entropy = actor_loss(policy, imagined, self.ent_coef)

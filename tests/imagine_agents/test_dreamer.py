@@ -85,7 +85,7 @@ def without_noise(policy: DreamerPolicy) -> None:
 def without_updates(model: Dreamer) -> list[Batch]:
     """Updates are counted, not made; their batches."""
     batches: list[Batch] = []
-    model._update = lambda batch: batches.append(batch) or {}  # type: ignore
+    model._update = lambda batch: batches.append(batch) or {"loss": torch.zeros(())}  # type: ignore
     return batches
 
 
@@ -424,7 +424,12 @@ def test_a_seed_can_be_set_later() -> None:
 def test_rates_follow_the_schedule_and_the_presets_proportions(preset: str) -> None:
     model = tiny(preset=preset, learning_rate=lambda left: 1e-3 * left, train_ratio=32)
     rates: list[list[float]] = []
-    model._update = lambda batch: rates.append([g["lr"] for g in model.policy.optimizer.param_groups]) or {}  # type: ignore
+
+    def update(batch: Batch) -> dict[str, Tensor]:
+        rates.append([group["lr"] for group in model.policy.optimizer.param_groups])
+        return {"loss": torch.zeros(())}
+
+    model._update = update  # type: ignore
     model.learn(30)
     assert len(rates) == 20
     scale = 8e-5 / 6e-4 if preset == "v1" else 1.0
@@ -575,6 +580,24 @@ def test_golden_numbers_of_one_update(preset: str, kind: str) -> None:
     assert values.keys() == expected.keys()
     for name, value in expected.items():
         assert values[name] == pytest.approx(value, rel=1e-5, abs=1e-6), name
+
+
+@pytest.mark.parametrize(("preset", "kind"), [("v3", "discrete"), ("v3", "box"), ("v1", "discrete"), ("v1", "box")])
+def test_lower_precision_reaches_the_same_parameters(preset: str, kind: str) -> None:
+    """As on a GPU. Some versions of torch lose the gradients of weights that were used without gradients before."""
+    action_space = DISCRETE if kind == "discrete" else BOX
+    sizes = []
+    for lower in (False, True):
+        model = formula(preset, action_space)
+        with torch.autocast("cpu", torch.bfloat16, enabled=lower):
+            total, of_actor, _ = model._losses(handmade(action_space))
+        actor = list(model.policy.actor.parameters())
+        of_actor.backward(inputs=actor)
+        total.backward(inputs=[p for n, p in model.policy.named_parameters() if n.startswith(("world", "critic"))])
+        sizes.append({n: float(p.grad.norm()) for n, p in model.policy.named_parameters() if p.grad is not None})
+    assert sizes[0].keys() == sizes[1].keys()
+    for name, size in sizes[0].items():
+        assert sizes[1][name] == pytest.approx(size, rel=0.5, abs=1e-6), name
 
 
 @pytest.mark.parametrize(("preset", "kind"), [("v3", "discrete"), ("v3", "box"), ("v1", "discrete"), ("v1", "box")])
@@ -792,6 +815,14 @@ def test_a_loss_that_is_not_finite_stops_the_run() -> None:
         model.learn(20)
 
 
+def test_the_first_loss_that_is_not_finite_is_the_one_that_is_named() -> None:
+    model = tiny().learn(12)  # two updates
+    losses = iter([{"a": 1.0, "b": 2.0}, {"a": 1.0, "b": -math.inf}, {"a": math.nan, "b": math.nan}])
+    model._update = lambda batch: {name: torch.tensor(x) for name, x in next(losses).items()}  # type: ignore
+    with pytest.raises(FloatingPointError, match="b is -inf in update 4 after 12 real steps"):
+        model.train(3)
+
+
 def test_a_run_that_was_stopped_leaves_its_last_good_checkpoint(tmp_path: Path) -> None:
     class Explosive(Diary):
         def step(self, action: Any) -> Any:
@@ -837,6 +868,16 @@ def test_a_saved_model_predicts_and_learns_the_same(preset: str, tmp_path: Path)
     loaded.set_env(gym.make("Pendulum-v1"))
     loaded.learn(5, reset_num_timesteps=False)
     assert loaded.num_timesteps == 35
+
+
+def test_a_model_goes_on_in_another_number_of_environments(tmp_path: Path) -> None:
+    tiny(diaries(2)).learn(16).save(tmp_path / "model")
+    env = diaries(3)
+    loaded = Dreamer.load(tmp_path / "model", env=env, device="cpu")
+    loaded.learn(30, reset_num_timesteps=False)
+    assert loaded.num_timesteps == 46
+    for i, diary in enumerate(env.envs):
+        assert_is_the_log(stream(loaded.replay_buffer, i), diary.unwrapped.log, diary.observation_space)
 
 
 def test_what_sb3_loads_with_weights_only_is_floats() -> None:

@@ -61,6 +61,15 @@ def test_the_uniform_share_keeps_every_action_possible() -> None:
     assert torch.isfinite(OneHot(4, 0.01).entropy(given))
 
 
+def test_without_the_uniform_share_impossible_actions_are_no_nan() -> None:
+    given = torch.tensor([[500.0, 0.0, 0.0], [-500.0, 500.0, 0.0]], requires_grad=True)
+    distribution = OneHot(3, 0.0)
+    total = distribution.entropy(given) + distribution.log_prob(given, torch.eye(3)[:2])
+    torch.testing.assert_close(total, torch.zeros(2))
+    total.sum().backward()
+    assert torch.equal(given.grad, torch.zeros(2, 3))
+
+
 def test_the_mode_of_one_hot_is_the_likeliest_action() -> None:
     given = parameters(6, 4)
     mode = OneHot(4, 0.01).sample(given, None)

@@ -61,6 +61,8 @@ class DreamerPolicy(BasePolicy):
         representation: What shapes the state; see :class:`~imagine_envs.world_models.RSSM`.
         sequence_length: Records in a training window.
         architecture: Changes of the world model's architecture.
+        optimizer_class: None is the preset's (V3: LaProp, V1: Adam).
+        optimizer_kwargs: Further arguments of it; ``{"warmup": 100}`` suits V3's where updates are few.
 
     Attributes:
         world: The world model; acting, dreaming and learning share it.
@@ -80,8 +82,18 @@ class DreamerPolicy(BasePolicy):
         representation: str = "reconstruction",
         sequence_length: int = 64,
         architecture: dict[str, Any] | None = None,
+        optimizer_class: type[torch.optim.Optimizer] | None = None,
+        optimizer_kwargs: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(observation_space, action_space)
+        own: tuple[type[torch.optim.Optimizer], dict[str, Any]] = (
+            (LaProp, {}) if preset == "v3" else (torch.optim.Adam, {"eps": 1e-7})
+        )
+        super().__init__(
+            observation_space,
+            action_space,
+            optimizer_class=optimizer_class or own[0],
+            optimizer_kwargs={**(own[1] if optimizer_class is None else {}), **(optimizer_kwargs or {})},
+        )
         self.preset, self.size, self.representation = preset, size, representation
         self.sequence_length, self.architecture = sequence_length, architecture
         self.actions = action_distribution(action_space, preset)
@@ -111,11 +123,7 @@ class DreamerPolicy(BasePolicy):
         )
         groups = [{"params": list(part.parameters()), "scale": scale} for part, scale in parts]
         rate = lr_schedule(1)
-        self.optimizer: torch.optim.Optimizer
-        if preset == "v3":
-            self.optimizer = LaProp(groups, lr=rate)
-        else:
-            self.optimizer = torch.optim.Adam(groups, lr=rate, eps=1e-7)
+        self.optimizer: torch.optim.Optimizer = self.optimizer_class(groups, lr=rate, **self.optimizer_kwargs)  # type: ignore[call-arg]
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
 
@@ -232,6 +240,8 @@ class DreamerPolicy(BasePolicy):
             "representation": self.representation,
             "sequence_length": self.sequence_length,
             "architecture": self.architecture,
+            "optimizer_class": self.optimizer_class,
+            "optimizer_kwargs": self.optimizer_kwargs,
         }
 
 

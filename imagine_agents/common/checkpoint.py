@@ -279,8 +279,8 @@ class AtomicCheckpointCallback(BaseCallback):
 
 def _pickled_env(model: BaseAlgorithm) -> bytes | None:
     """The environment with all of its state, None where that is not wanted or not possible."""
-    if not getattr(model, "resumes_exactly", False):
-        return None
+    if not getattr(model, "resumes_exactly", False) or model.get_vec_normalize_env() is not None:
+        return None  # VecNormalize is pickled without what it is around
     try:
         return pickle.dumps(model.env)
     except Exception:  # whatever an environment holds may refuse in its own way

@@ -971,7 +971,6 @@ def test_a_normalised_run_can_be_resumed(tmp_path: Path) -> None:
     assert resumed.num_timesteps == 20
 
 
-@pytest.mark.xfail(reason="VecNormalize is pickled without its environment", strict=False)
 def test_a_normalised_run_can_be_resumed_without_an_environment(tmp_path: Path) -> None:
     """Either the environment of the checkpoint goes on, or there is none to go on in; never half of one."""
     model = tiny(VecNormalize(diaries(1)), train_ratio=1e-9).learn(15)

@@ -142,6 +142,7 @@ class Ensemble(WorldModel):
         self._note_buffers()
         self.register_load_state_dict_post_hook(self._note_buffers)
         self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
+        self.register_buffer("_one_hot", torch.eye(self._action_width), persistent=False)
         for name, value in zip(("scale", "shift", "bounded"), _action_scaling(action_space), strict=True):
             self.register_buffer(f"_action_{name}", value, persistent=False)
 
@@ -157,6 +158,7 @@ class Ensemble(WorldModel):
     resampling: Tensor
     _low: Tensor
     _high: Tensor
+    _one_hot: Tensor
     _action_scale: Tensor
     _action_shift: Tensor
     _action_bounded: Tensor
@@ -205,25 +207,22 @@ class Ensemble(WorldModel):
         generator: torch.Generator | None = None,
     ) -> tuple[State, Prediction]:
         """One step of one random elite per row; see :meth:`WorldModel.imagine`."""
-        raw = self._raw_inputs(state["observation"], action)
-        batch = raw.shape[0]
-        # Rows are dealt to the elites in equal shares: slot s belongs to elite s // share. The permutation is drawn for
-        # the padded batch, so that every row meets every elite with the same probability.
-        share = -(-batch // self.elites)
-        slots = torch.randperm(share * self.elites, generator=generator, device=raw.device)[:batch]
-        noise = torch.randn(share * self.elites, self._targets, generator=generator, device=raw.device)
+        observation = state["observation"]
+        inputs = self._inputs(self._raw_inputs(observation, action))
+        deal = _Deal(inputs.shape[0], self.elites, generator, inputs.device)
+        noise = deal.draw(self._targets)
         if temperature != 1:
             noise = temperature * noise
-        if batch == 1:  # share is 1, and only the elite of this row is computed
-            elite = int(slots)
-            outcome = [part[0] for part in self._step(raw[None], noise[elite], elite, elite + 1)]
-        else:
-            dealt = raw.new_zeros(share * self.elites, raw.shape[1]).index_copy(0, slots, raw)
-            shape = (self.elites, share, -1)
-            parts = self._step(dealt.view(shape), noise.view(shape), 0, self.elites)
-            outcome = [part.flatten(0, 1).index_select(0, slots) for part in parts]
-        disagreement = self._disagreement(raw) if uncertainty else None
-        return {"observation": outcome[0]}, self._prediction(state["observation"], action, outcome, disagreement)
+        output = self.dynamics(deal.out(inputs), deal.start, deal.stop)
+        target = deal.back(self._sampled(output, noise, deal.start, deal.stop))
+        next_observation = torch.clamp(observation + target[:, :-1], self._low, self._high)
+        rest = None
+        if self._needs_arrival:
+            arrived = deal.out(self._arrived(next_observation))
+            rest = deal.back(self.arrival(arrived, deal.start, deal.stop))
+        disagreement = self._disagreement(inputs) if uncertainty else None
+        prediction = self._prediction(observation, action, next_observation, target[:, -1], rest, disagreement)
+        return {"observation": next_observation}, prediction
 
     def features(self, state: State) -> Tensor:
         """The observation ``[B, D]``."""
@@ -297,7 +296,7 @@ class Ensemble(WorldModel):
                 stacklevel=2,
             )
 
-    def loss(self, batch: Batch) -> Loss:
+    def loss(self, batch: Batch, *, generator: torch.Generator | None = None) -> Loss:
         """Gaussian negative log-likelihood, bounds of the variance, cross-entropy of the termination, terminal rewards.
 
         PETS, appendix A.1: −log N(y; μ, σ²) = ½ [(μ − y)² / σ² + log σ²] with soft bounds on log σ² that are themselves
@@ -382,7 +381,8 @@ class Ensemble(WorldModel):
         """Observation and action side by side, ``[B, I]``; Discrete actions one-hot, bounded ones in [−1, 1]."""
         if isinstance(self.action_space, spaces.Discrete):
             # The zero action of a reset record may lie below a Discrete space's start; it carries no loss.
-            encoded = F.one_hot((action - self._first_action).clamp_min(0), self._action_width).to(torch.float32)
+            index = action if self._first_action == 0 else (action - self._first_action).clamp_min(0)
+            encoded = self._one_hot.index_select(0, index)
         else:
             encoded = torch.addcmul(self._action_shift, action.to(torch.float32), self._action_scale)
         return torch.cat([observation, encoded], 1)
@@ -400,42 +400,49 @@ class Ensemble(WorldModel):
         observation = _flat(transitions.observation)
         return torch.cat([observation[:, 1] - observation[:, 0], transitions.reward[:, 1:]], 1)
 
-    def _step(self, raw: Tensor, noise: Tensor, start: int, stop: int) -> list[Tensor]:
-        """Members ``start`` to ``stop`` on raw inputs ``[m, n, I]``.
+    def _sampled(self, output: Tensor, noise: Tensor, start: int, stop: int) -> Tensor:
+        """(Δobservation, reward) in the environment's units, drawn by members ``start`` to ``stop``: ``[m, n, D + 1]``.
 
-        Returns:
-            Next observation ``[m, n, D]``, reward ``[m, n]`` and, where something is read from it, what the arrival
-            networks say ``[m, n, …]``.
+        Args:
+            output: What the networks of the dynamics say, ``[m, n, 2 · (D + 1)]``.
+            noise: Standard normal, ``[m, n, D + 1]``.
+            start: The first member.
+            stop: The one after the last.
         """
-        mean, log_variance = self.dynamics(self._inputs(raw), start, stop).split(self._targets, -1)
-        log_variance = self._bounded(log_variance, slice(start, stop))
-        target = torch.addcmul(mean, (0.5 * log_variance).exp(), noise)
-        target = torch.addcmul(self.target_mean, target, self.target_std)
-        next_observation = torch.clamp(raw[..., : self._targets - 1] + target[..., :-1], self._low, self._high)
-        outcome = [next_observation, target[..., -1]]
-        if self._needs_arrival:
-            outcome.append(self.arrival(self._arrived(next_observation), start, stop))
-        return outcome
+        mean, log_variance = output[..., : self._targets], output[..., self._targets :]
+        high, low = self._bounds(start, stop)
+        # The variance within the bounds of `_bounded` in fewer operations, by e^softplus(z) = 1 + e^z.
+        variance = torch.addcmul(low.exp(), high.exp(), (log_variance - high).sigmoid())
+        target = torch.addcmul(mean, variance.sqrt(), noise)
+        return torch.addcmul(self.target_mean, target, self.target_std)
 
-    def _bounded(self, log_variance: Tensor, members: slice = slice(None)) -> Tensor:
-        """Soft bounds of PETS, appendix A.1, on ``[m, n, D + 1]``."""
-        high, low = self.max_log_variance[members], self.min_log_variance[members]
+    def _bounds(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:
+        """The bounds of log σ² of members ``start`` to ``stop``, ``[m, 1, D + 1]`` each."""
+        return self.max_log_variance[start:stop], self.min_log_variance[start:stop]
+
+    def _bounded(self, log_variance: Tensor) -> Tensor:
+        """Soft bounds of PETS, appendix A.1, on all members' log σ² ``[M, N, D + 1]``."""
+        high, low = self._bounds()
         log_variance = high - F.softplus(high - log_variance)
         return low + F.softplus(log_variance - low)
 
-    def _disagreement(self, raw: Tensor) -> Tensor:
+    def _disagreement(self, inputs: Tensor) -> Tensor:
         """Uncertainty ``[B]``: every member is computed on every row ``[B, I]``."""
-        output = self.dynamics(self._inputs(raw).expand(self.members, -1, -1))
+        output = self.dynamics(inputs.expand(self.members, -1, -1))
         varying = self.target_std > 0
         variance = output[..., : self._targets].var(0, correction=0) * varying
         return (variance.sum(-1) / varying.sum().clamp_min(1)).sqrt()
 
     def _prediction(
-        self, observation: Tensor, action: Tensor, outcome: list[Tensor], uncertainty: Tensor | None
+        self,
+        observation: Tensor,
+        action: Tensor,
+        next_observation: Tensor,
+        reward: Tensor,
+        rest: Any,  # None where nothing is read from it
+        uncertainty: Tensor | None,
     ) -> Prediction:
-        """What a step from ``observation`` with the outcome of :meth:`_step` (rows ``[B, …]``) says."""
-        next_observation, reward = outcome[:2]
-        rest = outcome[-1]  # read only where there are arrival networks
+        """What a step says, given the Gaussian's reward and what the arrival networks say (rows ``[B, …]``)."""
         if self._termination_fn is not None:
             terminated = self._termination_fn(observation, action, next_observation).to(torch.float32)
         else:
@@ -485,6 +492,50 @@ class Ensemble(WorldModel):
             bits = (bits ^ ((bits >> shift) & ((1 << (64 - shift)) - 1))) * 0x369DEA0F31A53F85
         uniform = ((bits >> 11) & ((1 << 53) - 1)).double() / (1 << 53)
         return sum((uniform > threshold).float() for threshold in _POISSON_1)  # type: ignore[return-value]
+
+
+class _Deal:
+    """Deals the rows of a batch out to the elites in equal shares: slot s belongs to elite s // share.
+
+    The permutation is drawn for the padded batch, so that every row meets every elite with the same probability. Of a
+    single row only its own elite is computed.
+
+    Args:
+        rows: B.
+        elites: E.
+        generator: Source of the permutation, and of the noise after it.
+        device: Where the rows are.
+
+    Attributes:
+        start: The first member that has rows.
+        stop: The one after the last.
+    """
+
+    def __init__(self, rows: int, elites: int, generator: torch.Generator | None, device: torch.device) -> None:
+        self._share = -(-rows // elites)
+        self._count = self._share * elites
+        self._generator = generator
+        self._slots = torch.randperm(self._count, generator=generator, device=device)[:rows]
+        self._single = rows == 1  # share is 1
+        self.start = int(self._slots) if self._single else 0
+        self.stop = self.start + 1 if self._single else elites
+
+    def draw(self, width: int) -> Tensor:
+        """Standard normal noise ``[m, share, width]``, drawn for all elites whoever is computed."""
+        noise = torch.randn(self._count, width, generator=self._generator, device=self._slots.device)
+        noise = noise.view(-1, self._share, width)
+        return noise[self.start : self.stop] if self._single else noise
+
+    def out(self, rows: Tensor) -> Tensor:
+        """``[B, W] → [m, share, W]``; slots without a row are zero."""
+        if self._single:
+            return rows[None]
+        slots = rows.new_zeros(self._count, rows.shape[1]).index_copy_(0, self._slots, rows)
+        return slots.view(-1, self._share, rows.shape[1])
+
+    def back(self, dealt: Tensor) -> Tensor:
+        """``[m, share, W] → [B, W]``."""
+        return dealt[0] if self._single else dealt.flatten(0, 1).index_select(0, self._slots)
 
 
 def _action_scaling(space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:

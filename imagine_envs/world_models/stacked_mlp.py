@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +13,12 @@ from torch.nn import functional as F
 
 __all__ = ["StackedMLP"]
 
-# Without gradients, rows are computed in pieces of at most so many per network: what a layer leaves is still in the
-# cache when the next one reads it, and memory is bounded (measured with 5 networks of 4 × 200: a tenth of the time).
-_PIECE = 512
+# Without gradients a processor computes in blocks, whose hidden layers are still in its cache when the next layer reads
+# them, and which bound the memory: of so many rows of each network …
+_ROWS = 512
 
-# Multiplications in one network's share of a layer from which on it is worth while to spread it over all threads.
-_SPREAD_FROM = 2_000_000
+# … and, from so many multiplications in a network's largest layer on, of one network for each thread.
+_APART_FROM = 2_000_000
 
 
 class StackedMLP(nn.Module):
@@ -33,6 +34,8 @@ class StackedMLP(nn.Module):
         shapes = list(itertools.pairwise(sizes))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(members, i, o)) for i, o in shapes)
         self.biases = nn.ParameterList(nn.Parameter(torch.empty(members, 1, o)) for _, o in shapes)
+        self._largest = max(i * o for i, o in shapes)
+        self._kept: tuple[list[int], dict[Any, list[tuple[Tensor, Tensor]]]] = ([], {})
         self.reset_parameters()
 
     @torch.no_grad()
@@ -45,32 +48,52 @@ class StackedMLP(nn.Module):
 
     def forward(self, inputs: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
         """Networks ``start`` to ``stop`` on ``[stop − start, N, I]``."""
-        # To iterate over the lists themselves takes longer: for a single row, as long as the products.
-        weights = [weight[start:stop] for weight in self.weights.parameters()]
-        biases = [bias[start:stop] for bias in self.biases.parameters()]
-        if torch.is_grad_enabled() or inputs.shape[1] <= _PIECE or inputs.is_cuda:
-            return _forward(inputs, weights, biases)
-        return torch.cat([_forward(piece, weights, biases) for piece in inputs.split(_PIECE, 1)], 1)
+        networks, rows, _ = inputs.shape
+        if torch.is_grad_enabled() or inputs.is_cuda:
+            return self._block(inputs, start, stop)
+        if rows > _ROWS:
+            return torch.cat([self.forward(piece, start, stop) for piece in inputs.split(_ROWS, 1)], 1)
+        threads = torch.get_num_threads()
+        if networks <= threads or rows * self._largest < _APART_FROM:
+            return self._block(inputs, start, stop)
+        # A batched product gives each thread whole networks. Those that are left over are computed one by one, each by
+        # all threads: with five networks in one product, one of two threads would wait for a sixth of the time.
+        left = networks % threads
+        blocks = inputs.split([threads] * (networks // threads) + [1] * left)
+        starts = itertools.accumulate((len(block) for block in blocks), initial=start)
+        return torch.cat([self._block(block, at, at + len(block)) for at, block in zip(starts, blocks, strict=False)])
 
+    def _block(self, inputs: Tensor, start: int, stop: int | None) -> Tensor:
+        layers, in_place = self._layers(start, stop), not torch.is_grad_enabled()
+        hidden = inputs
+        for index, (weights, biases) in enumerate(layers):
+            if index > 0:
+                hidden = F.silu(hidden, inplace=in_place)
+            if in_place:  # faster than to write the biases first and to add the product to them
+                hidden = torch.bmm(hidden, weights).add_(biases)
+            else:
+                hidden = torch.baddbmm(biases, hidden, weights)
+        return hidden
 
-def _forward(inputs: Tensor, weights: list[Tensor], biases: list[Tensor]) -> Tensor:
-    hidden, in_place = inputs, not torch.is_grad_enabled()
-    for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
-        hidden = F.silu(_affine(hidden, weight, bias), inplace=in_place)
-    return torch.baddbmm(biases[-1], hidden, weights[-1])
+    def _layers(self, start: int, stop: int | None) -> list[tuple[Tensor, Tensor]]:
+        """Weights and biases of networks ``start`` to ``stop``.
 
+        Where no gradient is asked for, the slices are kept: to make them takes a single row as long as the products.
+        They lie in the parameters' own memory, so they hold whatever is written there. Parameters that came to lie
+        elsewhere have other addresses, for nothing else can come to lie at those of slices that are kept.
+        """
+        # Looked up in the lists' own dicts: to iterate over the lists takes longer than all the rest.
+        weights: Any = self.weights._parameters.values()
+        biases: Any = self.biases._parameters.values()
+        if torch.is_grad_enabled():
+            return [(weight[start:stop], bias[start:stop]) for weight, bias in zip(weights, biases, strict=True)]
+        addresses = [parameter.data_ptr() for parameter in (*weights, *biases)]
+        kept = self._kept
+        if kept[0] != addresses:
+            kept = self._kept = addresses, {}
+        if (start, stop) not in kept[1]:
+            kept[1][start, stop] = [(w[start:stop], b[start:stop]) for w, b in zip(weights, biases, strict=True)]
+        return kept[1][start, stop]
 
-def _affine(inputs: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """``[M, N, I] · [M, I, O] + [M, 1, O]``, with all threads busy to the end where that matters."""
-    networks, width, units = weight.shape
-    if torch.is_grad_enabled() or inputs.is_cuda or inputs.shape[1] * width * units < _SPREAD_FROM:
-        return torch.baddbmm(bias, inputs, weight)
-    # A batched product gives each thread whole networks. Those that are left over are multiplied one by one, each by
-    # all threads: with five networks and two threads, one thread would wait for a sixth of the time.
-    threads = torch.get_num_threads()
-    whole = networks - networks % threads if networks > threads else networks
-    out = inputs.new_empty(networks, inputs.shape[1], units)
-    torch.bmm(inputs[:whole], weight[:whole], out=out[:whole])
-    for network in range(whole, networks):
-        torch.mm(inputs[network], weight[network], out=out[network])
-    return out.add_(bias)
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_kept": ([], {})}  # slices of this one's parameters are no use to a copy

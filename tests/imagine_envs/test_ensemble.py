@@ -170,6 +170,86 @@ def test_stacked_networks_are_plain_networks_side_by_side(
     assert torch.equal(inputs, kept)
 
 
+def _optimised(model: Ensemble) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), 0.1)
+    with torch.enable_grad():
+        torch.cat([parameter.square().flatten() for parameter in model.parameters()]).sum().backward()
+    optimizer.step()
+
+
+def _halved(model: Ensemble) -> None:
+    for parameter in model.parameters():
+        parameter.data.mul_(0.5)
+
+
+def _moved(model: Ensemble) -> None:
+    for parameter in model.parameters():
+        parameter.data = 0.5 * parameter.data
+
+
+def _replaced(model: Ensemble) -> None:
+    for stack in (model.dynamics.weights, model.arrival.weights):
+        for index, weights in enumerate(list(stack)):
+            stack[index] = torch.nn.Parameter(0.5 * weights)
+
+
+def _reset(model: Ensemble) -> None:
+    torch.manual_seed(1)
+    model.reset_parameters()
+
+
+def _other_numbers() -> dict[str, Tensor]:
+    other = scrambled()
+    _halved(other)
+    return other.state_dict()
+
+
+CHANGES = {
+    "optimizer": _optimised,
+    "in place": _halved,
+    "memory": _moved,
+    "parameters": _replaced,
+    "type": lambda model: model.half().float(),
+    "reset": _reset,
+    "conclude": lambda model: model.conclude(torch.tensor([3.0, 5, 4, 1, 2])),
+    "load": lambda model: model.load_state_dict(_other_numbers()),
+    "load, assigned": lambda model: model.load_state_dict(_other_numbers(), assign=True),
+    "member": lambda model: [_halved(model.member(index)) for index in range(5)],
+}
+
+
+@pytest.mark.parametrize("rows", [1, 9])
+@pytest.mark.parametrize("change", CHANGES)
+@torch.no_grad()
+def test_a_dream_is_that_of_the_weights_as_they_are_now(change: str, rows: int) -> None:
+    def dreamed(model: Ensemble) -> Tensor:
+        dreams = [imagined(model, rows, uncertainty=True, seed=seed) for seed in range(10)]  # every elite has its turn
+        return torch.stack([torch.cat([after.sum(1), p.reward, p.terminated, p.uncertainty]) for after, p in dreams])
+
+    model = scrambled()
+    twins = [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    before = dreamed(model)
+    twins += [copy.deepcopy(model), pickle.loads(pickle.dumps(model))]
+    CHANGES[change](model)
+    fresh = scrambled()
+    fresh.load_state_dict(model.state_dict())
+    assert torch.equal(dreamed(model), dreamed(fresh))
+    assert (dreamed(model) != before).any(1).all()
+    for twin in twins:
+        assert torch.equal(dreamed(twin), before)
+        CHANGES[change](twin)
+        assert torch.equal(dreamed(twin), dreamed(model))
+
+
+def test_what_dreams_keep_is_not_stored() -> None:
+    model = scrambled()
+    pickled, names = len(pickle.dumps(model)), model.state_dict().keys()
+    with torch.no_grad():
+        imagined(model, 9, uncertainty=True)
+    assert len(pickle.dumps(model)) == pickled
+    assert model.state_dict().keys() == names
+
+
 @pytest.mark.parametrize("rows", [1, 2, 3, 7, 64])
 @pytest.mark.parametrize("space", [DISCRETE, BOX], ids=["discrete", "box"])
 @pytest.mark.parametrize(("ends", "gradients"), [(True, True), (True, False), (False, True)])

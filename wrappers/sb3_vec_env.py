@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import gymnasium as gym
@@ -154,24 +155,26 @@ class SB3VecEnv(VecEnv):
         rewards = self._vector(raw_rewards, np.float32, "rewards")
         terminated = self._vector(raw_terminated, np.bool_, "terminations")
         dones = self._vector(raw_truncated, np.bool_, "truncations")
-        timeouts = (dones & ~terminated).tolist()
+        timeouts = dones & ~terminated
         dones |= terminated
         observations = self._own(raw_observations)
 
         ended = np.flatnonzero(dones)
-        infos: list[dict[str, Any]] = [{_TIMEOUT: timeout} for timeout in timeouts]
+        infos: list[dict[str, Any]] = list(map(dict.copy, repeat({_TIMEOUT: False}, self.num_envs)))
+        for row in np.flatnonzero(timeouts).tolist():
+            infos[row][_TIMEOUT] = True
         further = {key: columns[key] for key in columns if key not in _TOLD_APART}
         if further:
             spread_infos(further, infos, self.num_envs)
-        if self._resets_itself:
-            if ended.size:
+        if ended.size:
+            if self._resets_itself:
                 finals = self._final_observations(columns, ended)
                 self._part_infos(columns, infos, ended)
-        elif ended.size:
-            finals = _take(observations, ended)
-            self._reset_rows(observations, ended)
-        for position, row in enumerate(ended.tolist()):
-            infos[row]["terminal_observation"] = _row(finals, position)
+            else:
+                finals = _take(observations, ended)
+                self._reset_rows(observations, ended)
+            for row, final in zip(ended.tolist(), _rows_of(finals, ended.size), strict=True):
+                infos[row]["terminal_observation"] = final
         return observations, rewards, dones, infos
 
     def _reset_rows(
@@ -422,7 +425,7 @@ def _take(observations: Any, rows: np.ndarray) -> Any:
     return observations[rows]
 
 
-def _row(batch: Any, index: int) -> Any:
+def _rows_of(batch: Any, count: int) -> list[Any]:
     if isinstance(batch, dict):
-        return {key: array[index] for key, array in batch.items()}
-    return batch[index]
+        return [{key: array[row] for key, array in batch.items()} for row in range(count)]
+    return list(batch)

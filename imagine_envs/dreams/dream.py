@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
@@ -228,13 +228,11 @@ class Dream:
     def restart(self, state: DreamState, rows: Tensor) -> DreamState:
         """The same dream with the rows of the mask ``rows`` (bool ``[B]``) started anew from real contexts."""
         # Drawn for the full batch, so that which rows restart does not change where the others would.
-        device = state.elapsed.device
-        chosen = self._rows[
-            torch.randint(len(self._rows), (len(state),), generator=self._generator(state, _START), device=device)
-        ]
+        size, device = state.elapsed.shape[0], state.elapsed.device
+        draws = torch.randint(len(self._rows), (size,), generator=self._generator(state, _START), device=device)
         which = rows.nonzero().squeeze(1)
-        whole = len(which) == len(state)
-        chosen = chosen if whole else chosen[which]
+        whole = which.shape[0] == size
+        chosen = self._rows.index_select(0, draws if whole else draws.index_select(0, which))
 
         def put(old: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
             fresh = _rows_of(fresh, chosen)
@@ -242,12 +240,9 @@ class Dream:
                 fresh if whole else {key: old[key].index_copy(0, which, fresh[key].to(old[key].dtype)) for key in old}
             )
 
-        return replace(
-            state,
-            model=put(state.model, self.world.starts),
-            extras=put(state.extras, self.world.contexts.columns),
-            elapsed=state.elapsed.masked_fill(rows, 0),
-        )
+        model, extras = put(state.model, self.world.starts), put(state.extras, self.world.contexts.columns)
+        elapsed = state.elapsed.masked_fill(rows, 0)
+        return DreamState(model, elapsed, extras, state.seed, state.clock, state.finished)
 
     def observation(self, state: DreamState) -> Observation:
         """What a policy sees, ``[B, …]``: the decoded observation, or the features of a latent dream."""

@@ -412,8 +412,8 @@ class Ensemble(WorldModel):
         mean, log_variance = output[..., : self._targets], output[..., self._targets :]
         high, low = self._bounds(start, stop)
         # The variance within the bounds of `_bounded` in fewer operations, by e^softplus(z) = 1 + e^z.
-        variance = torch.addcmul(low.exp(), high.exp(), (log_variance - high).sigmoid())
-        target = torch.addcmul(mean, variance.sqrt(), noise)
+        variance = torch.addcmul(low.exp(), high.exp(), (log_variance - high).sigmoid_())
+        target = torch.addcmul(mean, variance.sqrt_(), noise)
         return torch.addcmul(self.target_mean, target, self.target_std)
 
     def _bounds(self, start: int = 0, stop: int | None = None) -> tuple[Tensor, Tensor]:

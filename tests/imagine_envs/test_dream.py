@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -327,14 +328,15 @@ def test_initial_starts_are_resets_only() -> None:
 
 def test_a_restart_touches_the_masked_rows_only() -> None:
     dream = Dream(walk_world())
-    state = rollout(dream, 2)[-1][0]
     mask = torch.tensor([False, True, False, False, True, False])
+    state = replace(rollout(dream, 2)[-1][0], finished=mask)
     after = dream.restart(state, mask)
     assert torch.equal(after.model["x"][~mask], state.model["x"][~mask])
     assert torch.isin(after.model["x"][mask], dream.world.starts["x"]).all()
     assert not torch.isin(state.model["x"][mask], dream.world.starts["x"]).any()
     assert after.elapsed.tolist() == [2, 0, 2, 2, 0, 2]
     assert (after.seed, after.clock) == (state.seed, state.clock)
+    assert after.finished is mask
     nobody = dream.restart(state, torch.zeros(ROWS, dtype=torch.bool))
     assert same(nobody, state)
 

@@ -17,7 +17,7 @@ from gymnasium.vector.utils import concatenate, create_empty_array
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices, VecEnvObs, VecEnvStepReturn
 
-from wrappers._autoreset import autoreset_mode
+from imagine_envs.autoreset import autoreset_mode
 from wrappers._infos import as_array, spread_infos
 from wrappers._sub_envs import sub_envs_of
 

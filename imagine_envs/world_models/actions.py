@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 __all__ = ["ActionEncoder"]
 
@@ -30,6 +29,7 @@ class ActionEncoder(nn.Module):
     scale: Tensor
     shift: Tensor
     bounded: Tensor
+    one_hot: Tensor
 
     def __init__(self, space: spaces.Space[Any]) -> None:
         super().__init__()
@@ -42,18 +42,23 @@ class ActionEncoder(nn.Module):
             low, high = (torch.as_tensor(bound).double().flatten() for bound in (space.low, space.high))
             self.width, distance = len(low), high - low
             bounded = (distance > 0) & (distance < torch.finfo(torch.float32).max)
-            scale = torch.where(bounded, 2 / distance, 1.0).float()
-            shift = torch.where(bounded, -1 - low * 2 / distance, 0.0).float()
+            scale = torch.where(bounded, 2 / distance, 1.0)
+            shift = torch.where(bounded, -1 - low * scale, 0.0)
+            scale, shift = scale.float(), shift.float()
         else:
             raise ValueError(f"actions of {space} cannot be encoded: Discrete or Box was expected")
-        for name, value in (("scale", scale), ("shift", shift), ("bounded", bounded)):
+        one_hot = torch.eye(self.width)  # a table, which is read faster than it is computed
+        for name, value in (("scale", scale), ("shift", shift), ("bounded", bounded), ("one_hot", one_hot)):
             self.register_buffer(name, value, persistent=False)
 
     def forward(self, action: Tensor) -> Tensor:
         """``[…]`` int64 or ``[…, *shape]`` float → ``[…, A]`` float32."""
         if isinstance(self.space, spaces.Discrete):
-            # The zero action of a reset record may lie on either side of a Discrete space; it carries no loss.
-            return F.one_hot((action - int(self.space.start)).clamp(0, self.width - 1), self.width).to(torch.float32)
+            index, start = action, int(self.space.start)
+            if start != 0:
+                # The zero action of a reset record may lie on either side of the space; it carries no loss.
+                index = (action - start).clamp(0, self.width - 1)
+            return self.one_hot.index_select(0, index.flatten()).view(*index.shape, self.width)
         dimensions = len(self.space.shape or ())
         flat = action.reshape(*action.shape[: action.dim() - dimensions], self.width)
         return torch.addcmul(self.shift, flat.to(torch.float32), self.scale)

@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from imagine_envs.experience.batch import Batch
 from imagine_envs.spaces import Observation
+from imagine_envs.world_models.actions import ActionEncoder
 from imagine_envs.world_models.known import reward_function, termination_function
 from imagine_envs.world_models.protocol import Loss, Prediction, State, WorldModel
 from imagine_envs.world_models.stacked_mlp import StackedMLP
@@ -98,11 +99,8 @@ class Ensemble(WorldModel):
         super().__init__(observation_space, action_space)
         if not (isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 1):
             raise ValueError(f"Ensemble needs a flat Box observation space, not {observation_space}")
-        if isinstance(action_space, spaces.Discrete):
-            self._action_width = int(action_space.n)
-        elif isinstance(action_space, spaces.Box) and len(action_space.shape) == 1:
-            self._action_width = int(action_space.shape[0])
-        else:
+        flat_box = isinstance(action_space, spaces.Box) and len(action_space.shape) == 1
+        if not (isinstance(action_space, spaces.Discrete) or flat_box):
             raise ValueError(f"Ensemble needs a Discrete or a flat Box action space, not {action_space}")
         if not 1 <= elites <= members:
             raise ValueError(f"elites={elites} must lie between 1 and members={members}")
@@ -117,6 +115,8 @@ class Ensemble(WorldModel):
         self._reward_fn = None if reward is None else reward_function(reward)
         self._termination_fn = None if termination is None else termination_function(termination)
 
+        self.actions = ActionEncoder(action_space)
+        self._action_width = self.actions.width
         width = int(observation_space.shape[0])
         self._targets = width + 1  # Δobservation and reward
         self.dynamics = StackedMLP(members, [width + self._action_width, *hidden, 2 * self._targets])
@@ -141,10 +141,6 @@ class Ensemble(WorldModel):
         self.register_buffer("_high", high.float(), persistent=False)
         self._note_buffers()
         self.register_load_state_dict_post_hook(self._note_buffers)
-        self._first_action = int(action_space.start) if isinstance(action_space, spaces.Discrete) else 0
-        self.register_buffer("_one_hot", torch.eye(self._action_width), persistent=False)
-        for name, value in zip(("scale", "shift", "bounded"), _action_scaling(action_space), strict=True):
-            self.register_buffer(f"_action_{name}", value, persistent=False)
 
     input_mean: Tensor
     input_scale: Tensor
@@ -158,10 +154,6 @@ class Ensemble(WorldModel):
     resampling: Tensor
     _low: Tensor
     _high: Tensor
-    _one_hot: Tensor
-    _action_scale: Tensor
-    _action_shift: Tensor
-    _action_bounded: Tensor
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
@@ -248,7 +240,8 @@ class Ensemble(WorldModel):
             view = nn.Parameter(parameter.detach()[index : index + 1], requires_grad=parameter.requires_grad)
             setattr(single.get_submodule(holder), attribute, view)
         for name, buffer in self.named_buffers():
-            setattr(single, name, buffer)
+            holder, _, attribute = name.rpartition(".")
+            setattr(single.get_submodule(holder), attribute, buffer)
         single.resampling = self.resampling[index : index + 1]
         single._note_buffers()
         return single.train(self.training)
@@ -270,8 +263,8 @@ class Ensemble(WorldModel):
             raise ValueError("action_mask=True needs a replay with an action_mask column; this one has none")
         inputs, targets = self._raw_inputs(_flat(data.observation)[:, 0], data.action[:, 1]), self._raw_targets(data)
         mean, std = inputs.mean(0), inputs.std(0, correction=0)
-        mean[-self._action_width :].masked_fill_(self._action_bounded, 0)  # those are scaled by their space
-        std[-self._action_width :].masked_fill_(self._action_bounded, 1)
+        mean[-self._action_width :].masked_fill_(self.actions.bounded, 0)  # those are scaled by their space
+        std[-self._action_width :].masked_fill_(self.actions.bounded, 1)
         self.input_mean.copy_(mean)
         self.input_scale.copy_(torch.where(std > 1e-6, 1 / std.clamp_min(1e-12), 1.0))
         # What is constant in the data is predicted exactly: its spread is zero.
@@ -379,13 +372,7 @@ class Ensemble(WorldModel):
 
     def _raw_inputs(self, observation: Tensor, action: Tensor) -> Tensor:
         """Observation and action side by side, ``[B, I]``; Discrete actions one-hot, bounded ones in [−1, 1]."""
-        if isinstance(self.action_space, spaces.Discrete):
-            # The zero action of a reset record may lie below a Discrete space's start; it carries no loss.
-            index = action if self._first_action == 0 else (action - self._first_action).clamp_min(0)
-            encoded = self._one_hot.index_select(0, index)
-        else:
-            encoded = torch.addcmul(self._action_shift, action.to(torch.float32), self._action_scale)
-        return torch.cat([observation, encoded], 1)
+        return torch.cat([observation, self.actions(action)], 1)
 
     def _inputs(self, raw: Tensor) -> Tensor:
         return (raw - self.input_mean) * self.input_scale
@@ -536,23 +523,6 @@ class _Deal:
     def back(self, dealt: Tensor) -> Tensor:
         """``[m, share, W] → [B, W]``."""
         return dealt[0] if self._single else dealt.flatten(0, 1).index_select(0, self._slots)
-
-
-def _action_scaling(space: spaces.Space[Any]) -> tuple[Tensor, Tensor, Tensor]:
-    """Scale and shift that bring encoded actions to [−1, 1], and whether their bounds say so: ``[A]`` each.
-
-    One-hot actions need no scale. Entries without bounds (or with equal ones) are left to the statistics of the data.
-    """
-    if not isinstance(space, spaces.Box):
-        assert isinstance(space, spaces.Discrete)
-        count = int(space.n)
-        return torch.ones(count), torch.zeros(count), torch.ones(count, dtype=torch.bool)
-    low, high = (torch.as_tensor(bound).double() for bound in (space.low, space.high))
-    width = high - low
-    bounded = (width > 0) & (width < torch.finfo(torch.float32).max)
-    scale = torch.where(bounded, 2 / width, 1.0)
-    shift = torch.where(bounded, -1 - low * scale, 0.0)
-    return scale.float(), shift.float(), bounded
 
 
 def _center_and_spread(values: Tensor) -> tuple[Tensor, Tensor]:

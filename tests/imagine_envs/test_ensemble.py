@@ -792,7 +792,7 @@ def exact_model() -> Ensemble:
     torch.manual_seed(0)
     replay = exact_replay(masks=True)
     model = Ensemble.for_replay(replay, members=3, elites=2, hidden=(24, 24), arrival_hidden=(24, 24))
-    fit_model(model, replay, max_epochs=150, learning_rate=5e-3, seed=0)
+    fit_model(model, replay, max_epochs=300, learning_rate=5e-3, seed=0)
     return model
 
 

@@ -21,18 +21,22 @@ class Imagined:
 
     Attributes:
         features: Of the states 0 … H, ``[H + 1, N, F]``.
-        action: Encoded, as sampled in the states 0 … H − 1: ``[H, N, A]``.
+        policy: The parameters of the actor's distribution in the states 0 … H − 1: ``[H, N, P]``.
+        action: Encoded, as sampled from it: ``[H, N, A]``.
         reward: On arriving in the states 1 … H: ``[H, N]``.
         going_on: γ times the probability that the episode goes on from the states 1 … H: ``[H, N]``.
-        value: The critic's parameters in the states 0 … H.
+        judged: The critic's parameters in the states 0 … H,
+        value: and the values that they stand for: ``[H + 1, N]``.
         returns: λ-returns of the states 0 … H − 1: ``[H, N]``.
         weight: How likely it is (discounted) that the states 0 … H − 1 are reached: ``[H, N]``.
     """
 
     features: Tensor
+    policy: Tensor
     action: Tensor
     reward: Tensor
     going_on: Tensor
+    judged: Tensor
     value: Tensor
     returns: Tensor
     weight: Tensor
@@ -49,9 +53,8 @@ def imagine(
 ) -> Imagined:
     """Dreams ``horizon`` steps from every start, acting as the policy does.
 
-    Where the actor learns through the dynamics, everything but the states that the actor sees is differentiable (an
-    action is chosen for a state, and does not choose the state that it is chosen in). Otherwise nothing is but the
-    critic's parameters.
+    Actor and critic are differentiable. Where the actor learns through the dynamics, so is everything else but the
+    states that the actor sees (an action is chosen for a state, and does not choose the state that it is chosen in).
 
     Args:
         policy: Actor, critic and world.
@@ -66,9 +69,11 @@ def imagine(
     noise = world.latent.noise((horizon, count), ended.device, generator)
     chance = actions.noise((horizon, count), ended.device, generator)
     with torch.set_grad_enabled(policy.behaviour.through_dynamics):
-        state, features, taken = starts, [world.features(starts)], []
+        state, features, chosen, taken = starts, [world.features(starts)], [], []
         for t in range(horizon):
-            action = actions.sample(policy.actor(features[-1].detach()), chance[t])
+            with torch.enable_grad():
+                chosen.append(policy.actor(features[-1].detach()))
+            action = actions.sample(chosen[-1], chance[t])
             state = world.dream(state, policy.within_bounds(action), noise[t])
             features.append(world.features(state))
             taken.append(action)
@@ -77,14 +82,21 @@ def imagine(
         going_on = gamma * (1 - prediction.terminated)
         alive = (~ended).to(going_on.dtype)[None]
         weight = torch.cat([alive, going_on[:-1]]).cumprod(0).detach()
-        if policy.behaviour.through_dynamics:
-            value = policy.critic(stacked)
-            returns = lambda_returns(prediction.reward, going_on, policy.critic.mean(value[1:]), gae_lambda)
-    if not policy.behaviour.through_dynamics:
-        value = policy.critic(stacked)
-        with torch.no_grad():
-            returns = lambda_returns(prediction.reward, going_on, policy.critic.mean(value[1:]), gae_lambda)
-    return Imagined(stacked, torch.stack(taken), prediction.reward, going_on, value, returns, weight)
+        with torch.enable_grad():
+            judged = policy.critic(stacked)
+        value = policy.critic.mean(judged)
+        returns = lambda_returns(prediction.reward, going_on, value[1:], gae_lambda)
+    return Imagined(
+        features=stacked,
+        policy=torch.stack(chosen),
+        action=torch.stack(taken),
+        reward=prediction.reward,
+        going_on=going_on,
+        judged=judged,
+        value=value,
+        returns=returns,
+        weight=weight,
+    )
 
 
 def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tuple[Tensor, Tensor]:
@@ -96,14 +108,12 @@ def actor_loss(policy: DreamerPolicy, imagined: Imagined, ent_coef: float) -> tu
     through_dynamics = policy.behaviour.through_dynamics
     if through_dynamics and not ent_coef:  # the paper's, which needs no more of the actor
         return -(imagined.weight * imagined.returns).mean(), imagined.returns.new_zeros(())
-    parameters = policy.actor(imagined.features[:-1].detach())
-    entropy = policy.actions.entropy(parameters)
+    entropy = policy.actions.entropy(imagined.policy)
     if through_dynamics:
         gain = imagined.returns
     else:
-        value = policy.critic.mean(imagined.value[:-1]).detach()
-        advantage = (imagined.returns - value) / policy.return_range.scale
-        gain = advantage * policy.actions.log_prob(parameters, imagined.action)
+        advantage = (imagined.returns - imagined.value[:-1]) / policy.return_range.scale
+        gain = advantage * policy.actions.log_prob(imagined.policy, imagined.action)
     return -(imagined.weight * (gain + ent_coef * entropy)).mean(), entropy.detach().mean()
 
 
@@ -114,13 +124,8 @@ def critic_loss(policy: DreamerPolicy, imagined: Imagined) -> Tensor:
     """
     features = imagined.features[:-1].detach()
     through_dynamics = policy.behaviour.through_dynamics  # then the critic's graph is the actor's
-    parameters = policy.critic(features) if through_dynamics else imagined.value[:-1]
-    loss = policy.critic.loss(parameters, imagined.returns.detach())
-    if policy.slow_critic is not None:
-        with torch.no_grad():
-            slow = policy.slow_critic.mean(policy.slow_critic(features))
-        loss = loss + policy.critic.loss(parameters, slow)
-    return (imagined.weight * loss).mean()
+    judged = policy.critic(features) if through_dynamics else imagined.judged[:-1]
+    return (imagined.weight * _distance(policy, features, judged, imagined.returns.detach())).mean()
 
 
 def replay_value_loss(
@@ -149,10 +154,13 @@ def replay_value_loss(
     returns = lambda_returns(reward[1:], going_on, value[1:], gae_lambda * followed)
     leads_on = (~first[1:]).to(value.dtype)
     features = features[:, :-1].transpose(0, 1)
-    parameters = policy.critic(features)
-    loss = policy.critic.loss(parameters, returns)
+    return (leads_on * _distance(policy, features, policy.critic(features), returns)).mean()
+
+
+def _distance(policy: DreamerPolicy, features: Tensor, judged: Tensor, returns: Tensor) -> Tensor:
+    """Of what the critic says in states from their returns, and from what the slow critic says: ``[…]``."""
+    targets = [returns]
     if policy.slow_critic is not None:
         with torch.no_grad():
-            slow = policy.slow_critic.mean(policy.slow_critic(features))
-        loss = loss + policy.critic.loss(parameters, slow)
-    return (leads_on * loss).mean()
+            targets.append(policy.slow_critic.mean(policy.slow_critic(features)))
+    return policy.critic.loss(judged, *targets)

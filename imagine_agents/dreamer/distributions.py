@@ -76,10 +76,8 @@ class OneHot(ActionDistribution):
         return probability if self._latent.uniform else probability.clamp_min(torch.finfo(probability.dtype).tiny)
 
 
-class BoundedNormal(ActionDistribution):
-    """A normal distribution with its mean in (−1, 1) and its standard deviation in (0.1, 1) (DreamerV3).
-
-    Samples may lie beyond ±1; whoever acts clips them.
+class _Normal(ActionDistribution):
+    """What is made of a normal distribution of each entry.
 
     Args:
         width: A.
@@ -91,6 +89,13 @@ class BoundedNormal(ActionDistribution):
     def noise(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
         """Standard normal, ``[*shape, A]``."""
         return torch.randn(*shape, self.width, device=device, generator=generator)
+
+
+class BoundedNormal(_Normal):
+    """A normal distribution with its mean in (−1, 1) and its standard deviation in (0.1, 1) (DreamerV3).
+
+    Samples may lie beyond ±1; whoever acts clips them.
+    """
 
     def sample(self, parameters: Tensor, noise: Tensor | None) -> Tensor:
         """See :class:`ActionDistribution`."""
@@ -112,21 +117,11 @@ class BoundedNormal(ActionDistribution):
         return mean.tanh(), 0.9 * (raw + 2).sigmoid() + 0.1
 
 
-class TanhNormal(ActionDistribution):
+class TanhNormal(_Normal):
     """A normal distribution, squashed by tanh (Dreamer V1, appendix A).
 
     μ = 5 tanh(m / 5), σ = softplus(s + σ₀) + 10⁻⁴ with σ = 5 at first. The mode is taken to be tanh(μ).
-
-    Args:
-        width: A.
     """
-
-    def __init__(self, width: int) -> None:
-        self.width, self.parameters = width, 2 * width
-
-    def noise(self, shape: tuple[int, ...], device: torch.device, generator: torch.Generator | None) -> Tensor:
-        """Standard normal, ``[*shape, A]``."""
-        return torch.randn(*shape, self.width, device=device, generator=generator)
 
     def sample(self, parameters: Tensor, noise: Tensor | None) -> Tensor:
         """See :class:`ActionDistribution`."""

@@ -176,9 +176,8 @@ class Dreamer(OffPolicyAlgorithm):
         self.exploration_noise = behaviour.exploration_noise if exploration_noise is None else exploration_noise
         self.max_grad_norm = max_grad_norm
         self._due = 0.0  # updates that real steps have earned
-        self._remembered: tuple[NDArray, ...] | None = (
-            None  # of the policy, in the environments that are collected from
-        )
+        # What the policy remembers of the environments that are collected from.
+        self._remembered: tuple[NDArray, ...] | None = None
         self._streams: dict[str, Any] | None = None  # the random streams' states, when they were saved
         if _init_setup_model:
             self._setup_model()

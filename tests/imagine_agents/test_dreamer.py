@@ -485,6 +485,9 @@ def formula(preset: str, action_space: Any, **kwargs: Any) -> Dreamer:
             for head in (policy.world.reward, policy.critic, policy.slow_critic):
                 head.out.bias.copy_(-0.05 * (torch.arange(255.0) - 130).square())
             policy.slow_critic.out.bias.copy_(policy.slow_critic.out.bias.roll(1))
+            for head in (policy.world.reward, policy.critic, policy.slow_critic):  # by bins, from the least on
+                for p in (head.out.weight, head.out.bias):
+                    p[head.columns] = p.clone()
     return model
 
 
@@ -699,8 +702,8 @@ def solver(env: gym.Env, preset: str, **kwargs: Any) -> Dreamer:
 def test_v3_solves_a_chain() -> None:
     """The right action is another one in each state, and only the last one pays; the first state offers a way out."""
     env = Choices((1, 0, 1), chain=True, escape=0.3)
-    model = solver(env, "v3", learning_rate=2e-2, ent_coef=0.01, train_ratio=512).learn(242)
-    assert model._n_updates == 336
+    model = solver(env, "v3", learning_rate=2e-2, ent_coef=0.01, train_ratio=512).learn(262)
+    assert model._n_updates == 496
     rewards, lengths = evaluate_policy(model, model.get_env(), 5, return_episode_rewards=True)
     assert (rewards, lengths) == ([1.0] * 5, [3] * 5)
 

@@ -73,8 +73,8 @@ class Linear(nn.Module):
     def mean(self, parameters: Tensor) -> Tensor:
         return parameters
 
-    def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
-        return 0.5 * (parameters - target).square()
+    def loss(self, parameters: Tensor, *targets: Tensor) -> Tensor:
+        return sum(0.5 * (parameters - target).square() for target in targets)
 
 
 def stub(*, through_dynamics: bool, actor: Any = None, script: Tensor | None = None, **kwargs: Any) -> Any:
@@ -182,7 +182,8 @@ def test_reinforce_is_its_gradient_by_hand() -> None:
     returns, weight = (torch.rand(2, 5, generator=generator) for _ in range(2))
     zeros = torch.zeros(2, 5)
     value = policy.critic(features)
-    imagined = Imagined(features, action, zeros, zeros, value, returns, weight)
+    chosen = actor(features[:-1])
+    imagined = Imagined(features, chosen, action, zeros, zeros, value, value.detach(), returns, weight)
 
     loss, entropy = actor_loss(policy, imagined, ent_coef=0.3)
     loss.backward()
@@ -248,7 +249,8 @@ def test_through_the_dynamics_too_the_entropy_is_weighted() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(3, 2, 3, generator=generator)
     returns, weight = torch.randn(2, 2, generator=generator), torch.rand(2, 2, generator=generator)
-    imagined = Imagined(features, features, returns, returns, returns, returns, weight)
+    chosen = actor(features[:-1])
+    imagined = Imagined(features, chosen, features, returns, returns, returns, returns, returns, weight)
     loss, entropy = actor_loss(policy, imagined, ent_coef=0.5)
     p = actor(features[:-1]).softmax(-1)
     h = -(p * p.log()).sum(-1)
@@ -381,7 +383,7 @@ def test_the_critic_learns_returns_and_is_pulled_to_the_slow_one() -> None:
     features = torch.randn(3, 5, 3, generator=generator)
     returns, weight = (torch.rand(2, 5, generator=generator) for _ in range(2))
     value = policy.critic(features)
-    imagined = Imagined(features, features, returns, returns, value, returns, weight)
+    imagined = Imagined(features, features, features, returns, returns, value, value.detach(), returns, weight)
     loss = critic_loss(policy, imagined)
     v, slow = value[:-1].detach(), policy.slow_critic(features[:-1]).detach()
     expected = (weight * (0.5 * (v - returns) ** 2 + 0.5 * (v - slow) ** 2)).mean()
@@ -437,7 +439,7 @@ def handmade(seed: int = 0) -> tuple[Batch, Tensor, Tensor]:
 
 def imagined_from(returns: Tensor) -> Imagined:
     rows = torch.stack([returns.flatten(), 1000 + returns.flatten()])  # later returns are of no use here
-    return Imagined(rows, rows, rows, rows, rows, rows, rows)
+    return Imagined(*[rows] * 9)
 
 
 def brute_force(batch: Batch, boot: Tensor, row: int, t: int) -> float | None:

@@ -30,6 +30,13 @@ def two_hot(target: float, bins: list[float]) -> list[float]:
     raise AssertionError(target)
 
 
+def in_columns(model: TwoHotHead, by_bin: Tensor) -> Tensor:
+    """``[…, 255]`` of the bins from the least to the largest, as the head's columns."""
+    columns = torch.empty_like(by_bin)
+    columns[..., model.columns] = by_bin
+    return columns
+
+
 # --- symlog ---------------------------------------------------------------------------------------------------------
 
 
@@ -76,7 +83,7 @@ def test_the_mean_of_a_targets_two_hot_is_the_target(target: float) -> None:
     model = head()
     shares = two_hot(target, model.bins.tolist())
     assert sum(share > 0 for share in shares) <= 2
-    parameters = torch.tensor(shares).log()  # −∞ where there is nothing
+    parameters = in_columns(model, torch.tensor(shares).log())  # −∞ where there is nothing
     assert model.mean(parameters).item() == pytest.approx(target, rel=1e-5, abs=1e-6)
 
 
@@ -85,9 +92,10 @@ def test_the_mean_is_that_of_the_bins() -> None:
     parameters = torch.randn(20, 255, generator=torch.Generator().manual_seed(0)) * 3
     parameters[:, 110:150] += 25  # otherwise the outermost bins alone decide
     expected = (parameters.double().softmax(-1) * model.bins.double()).sum(-1)
-    assert torch.allclose(model.mean(parameters).double(), expected, rtol=1e-4, atol=1e-3)
+    found = model.mean(in_columns(model, parameters)).double()
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-3)
     lone = torch.full((255, 255), -torch.inf).fill_diagonal_(0)
-    assert torch.equal(model.mean(lone), model.bins)
+    assert torch.equal(model.mean(in_columns(model, lone)), model.bins)
 
 
 def test_the_loss_against_a_dense_two_hot_target() -> None:
@@ -97,7 +105,8 @@ def test_the_loss_against_a_dense_two_hot_target() -> None:
     parameters = torch.randn(len(targets), 255, generator=torch.Generator().manual_seed(0))
     dense = torch.tensor([two_hot(target, bins) for target in targets])
     expected = -(dense * parameters.log_softmax(-1)).sum(-1)
-    assert torch.allclose(model.loss(parameters, torch.tensor(targets)), expected, rtol=1e-4)
+    found = model.loss(in_columns(model, parameters), torch.tensor(targets))
+    assert torch.allclose(found, expected, rtol=1e-4)
 
 
 @pytest.mark.parametrize("target", [LIMIT, 1e9, 1e30, math.inf])
@@ -105,7 +114,7 @@ def test_the_loss_against_a_dense_two_hot_target() -> None:
 def test_targets_beyond_the_bins_are_the_outermost_bin(target: float, sign: int) -> None:
     model = head()
     parameters = torch.randn(255, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    loss = model.loss(parameters, torch.tensor(sign * target))
+    loss = model.loss(in_columns(model, parameters), torch.tensor(sign * target))
     assert loss.item() == pytest.approx(-parameters.log_softmax(-1)[-1 if sign > 0 else 0].item(), rel=1e-4)
     loss.backward()
     assert parameters.grad is not None
@@ -125,13 +134,20 @@ def test_the_size_of_the_gradient_does_not_depend_on_the_targets() -> None:
     assert max(norms) < 1.01
 
 
-def test_the_gradient_is_that_of_the_cross_entropy() -> None:
+def test_the_gradient_is_that_of_the_cross_entropies() -> None:
     model = head()
-    parameters = torch.randn(255, generator=torch.Generator().manual_seed(0)).requires_grad_()
-    model.loss(parameters, torch.tensor(7.7)).backward()
-    expected = parameters.softmax(-1) - torch.tensor(two_hot(7.7, model.bins.tolist()))
-    assert parameters.grad is not None
-    assert torch.allclose(parameters.grad, expected, atol=1e-6)
+    generator = torch.Generator().manual_seed(0)
+    found = torch.randn(2, 3, 255, generator=generator).requires_grad_()
+    weight, one, other = (torch.randn(2, 3, generator=generator) for _ in range(3))
+    one[0, 0] = other[0, 0] = 7.7  # twice the same
+    (weight * model.loss(in_columns(model, found), one, other)).sum().backward()
+
+    by_hand = found.detach().clone().requires_grad_()
+    bins: list[float] = model.bins.tolist()
+    dense = torch.tensor([[two_hot(float(x), bins) for x in targets.flatten()] for targets in (one, other)])
+    log_probability = by_hand.log_softmax(-1)
+    (-weight[..., None] * dense.sum(0).unflatten(0, (2, 3)) * log_probability).sum().backward()
+    torch.testing.assert_close(found.grad, by_hand.grad)
 
 
 def test_descending_the_loss_leads_to_the_mean_of_the_targets() -> None:
@@ -164,6 +180,7 @@ def test_the_gaussian_head_by_hand() -> None:
     parameters = torch.tensor([[1.0], [-2.0]])
     assert model.mean(parameters).tolist() == [1.0, -2.0]
     assert model.loss(parameters, torch.tensor([3.0, -2.0])).tolist() == [2.0, 0.0]
+    assert model.loss(parameters, torch.tensor([3.0, -2.0]), torch.tensor([2.0, 0.0])).tolist() == [2.5, 2.0]
     assert model(torch.randn(4, 5, 3)).shape == (4, 5, 1)
     assert model(torch.randn(64, 3)).std() > 0.1  # it is no head that begins at zero
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from imagine_envs.world_models.rssm.networks import MLP, linear, symexp
 
 __all__ = ["GaussianHead", "ScalarHead", "TwoHotHead"]
 
 _BINS = 255
+_HALF = _BINS // 2
 _RANGE = 20.0  # symexp(±20) is about ±5·10⁸
 
 
@@ -32,8 +35,8 @@ class ScalarHead(nn.Module, ABC):
         """The expected number, ``[…]``."""
 
     @abstractmethod
-    def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """Negative log-likelihood of ``target`` ``[…]`` up to a constant."""
+    def loss(self, parameters: Tensor, *targets: Tensor) -> Tensor:
+        """Negative log-likelihood of all ``targets`` ``[…]`` together, up to a constant."""
 
 
 class GaussianHead(ScalarHead):
@@ -46,9 +49,10 @@ class GaussianHead(ScalarHead):
         """``[…, 1] → […]``."""
         return parameters.squeeze(-1)
 
-    def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """½ (μ − x)²."""
-        return 0.5 * (self.mean(parameters) - target).square()
+    def loss(self, parameters: Tensor, *targets: Tensor) -> Tensor:
+        """Σ ½ (μ − x)²."""
+        mean = self.mean(parameters)
+        return torch.stack([0.5 * (mean - target).square() for target in targets]).sum(0)
 
 
 class TwoHotHead(ScalarHead):
@@ -58,29 +62,53 @@ class TwoHotHead(ScalarHead):
     the target's distribution is the target. The size of the gradient does not depend on that of the target.
 
     The output layer starts at zero: before anything was learned, the prediction is exactly 0.
+
+    The columns are those of the negative bins, from the least to the largest, of the bin 0, and of the positive ones in
+    the same order: as the bins are antisymmetric, equal probabilities then stand the same way and cancel exactly.
+    (Summed in their own order, bins of ±5·10⁸ would leave their rounding errors.)
     """
 
     bins: Tensor
+    columns: Tensor
 
     def __init__(self, trunk: MLP) -> None:
         super().__init__(trunk, _BINS, 0.0)
-        positive = symexp(torch.linspace(0, _RANGE, _BINS // 2 + 1))
+        positive = symexp(torch.linspace(0, _RANGE, _HALF + 1))
+        column = torch.arange(_BINS)
         self.register_buffer("bins", torch.cat([-positive[1:].flip(0), positive]), persistent=False)
+        self.register_buffer("columns", torch.where(column < _HALF, _HALF - 1 - column, column), persistent=False)
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Σ p(b) · b, ``[…, 255] → […]``."""
         probability = parameters.softmax(-1)
-        # The bins are antisymmetric: paired before they are summed, equal probabilities cancel exactly. Summed in their
-        # order, bins of ±5·10⁸ would leave their rounding errors.
-        half = _BINS // 2
-        return (probability[..., half + 1 :] - probability[..., :half].flip(-1)) @ self.bins[half + 1 :]
+        return (probability[..., _HALF + 1 :] - probability[..., :_HALF]) @ self.bins[_HALF + 1 :]
 
-    def loss(self, parameters: Tensor, target: Tensor) -> Tensor:
-        """Cross-entropy with the two-hot target: ``[…, 255]``, ``[…]`` → ``[…]``."""
-        target = target.clamp(-self.bins[-1], self.bins[-1]).contiguous()  # searchsorted warns of anything else
-        above = torch.searchsorted(self.bins, target).clamp(1, _BINS - 1)
-        neighbours = torch.stack([above - 1, above], -1)
+    def loss(self, parameters: Tensor, *targets: Tensor) -> Tensor:
+        """Cross-entropy with the two-hot targets: ``[…, 255]``, ``[…]`` → ``[…]``."""
+        stacked = torch.stack(targets, -1).clamp(-self.bins[-1], self.bins[-1])
+        above = torch.searchsorted(self.bins, stacked).clamp(1, _BINS - 1)
         low, high = self.bins[above - 1], self.bins[above]
-        weight = (target - low) / (high - low)
-        log_probability = parameters.log_softmax(-1).gather(-1, neighbours)
-        return -((1 - weight) * log_probability[..., 0] + weight * log_probability[..., 1])
+        share = (stacked - low) / (high - low)
+        columns = self.columns[torch.cat([above - 1, above], -1)]
+        return _CrossEntropy.apply(parameters, columns, torch.cat([1 - share, share], -1))
+
+
+class _CrossEntropy(torch.autograd.Function):
+    """−Σ_k w_k log softmax(x)_{c_k} of columns c and weights w ``[…, K]``; the gradient is (Σ_k w_k) softmax(x) − w.
+
+    By hand, as it is half of what autograd would do, and the heads' outputs are the largest tensors of an update.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, parameters: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
+        ctx.save_for_backward(parameters, columns, weights)
+        log_probability = parameters.gather(-1, columns) - parameters.logsumexp(-1, keepdim=True)
+        return -(weights * log_probability).sum(-1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        parameters, columns, weights = ctx.saved_tensors
+        scale = gradients[0].unsqueeze(-1)
+        gradient = parameters.softmax(-1).mul_(scale * weights.sum(-1, keepdim=True))
+        return gradient.scatter_add_(-1, columns, -scale * weights), None, None

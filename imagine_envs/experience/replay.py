@@ -344,11 +344,10 @@ class Replay:
         if self.capacity is not None:
             starts = self._starts[grown]
             dropped = np.maximum(self._stops[grown] + count - self._limits[grown], 0) - starts
-            gone = np.repeat(grown, dropped)
-            if len(gone):
-                steps = np.arange(len(gone)) - np.repeat(np.cumsum(dropped) - dropped, dropped)
-                resets = self._chunks.read("first", gone, np.repeat(starts, dropped) + steps)
-                self._living_resets -= np.bincount(gone[resets], minlength=self.num_envs)
+            rows, steps = _numbered(dropped)
+            if len(rows):
+                resets = self._chunks.read("first", grown[rows], starts[rows] + steps)
+                self._living_resets -= np.bincount(grown[rows][resets], minlength=self.num_envs)
         self._chunks.write(streams, positions, values)
         self._stops[grown] += count
         self._transitions = None
@@ -457,9 +456,8 @@ class Replay:
             ``[N, 2, …]``.
         """
         if self._transitions is None:
-            counts = np.maximum(self._stops - self._starts - 1, 0)
-            streams = np.repeat(np.arange(self.num_envs), counts)
-            positions = np.arange(len(streams)) - np.repeat(np.cumsum(counts) - counts, counts) + self._starts[streams]
+            streams, places = _numbered(np.maximum(self._stops - self._starts - 1, 0))
+            positions = self._starts[streams] + places
             real = ~self._chunks.read("first", streams, positions + 1)
             self._transitions = streams[real], positions[real]
         streams, positions = self._transitions
@@ -498,9 +496,7 @@ class Replay:
         Returns:
             ``index`` int64, ``reward`` float32 and ``terminated``, ``truncated``, ``first`` bool, ``[N]`` each.
         """
-        counts = self._stops - self._starts
-        streams = np.repeat(np.arange(self.num_envs), counts)
-        positions = np.arange(len(streams)) - np.repeat(np.cumsum(counts) - counts, counts) + self._starts[streams]
+        streams, positions = self._living()
         values = {name: self._chunks.read(name, streams, positions) for name in ("reward", *_FLAGS)}
         return {"index": positions * self.num_envs + streams, **values}
 
@@ -535,13 +531,16 @@ class Replay:
         anew[:, -1] = False
         return replace(batch, first=batch.first | torch.from_numpy(anew))
 
+    def _living(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Streams and positions ``[N]`` of all living records, stream by stream, the oldest first."""
+        streams, places = _numbered(self._stops - self._starts)
+        return streams, self._starts[streams] + places
+
     def _window_places(self, length: int, stride: int | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         stride = length if stride is None else stride
         if stride < 1:
             raise ValueError(f"stride is {stride}; at least 1 was expected")
-        counts = -(-self._window_counts(length) // stride)
-        streams = np.repeat(np.arange(self.num_envs), counts)
-        places = np.arange(len(streams)) - np.repeat(np.cumsum(counts) - counts, counts)
+        streams, places = _numbered(-(-self._window_counts(length) // stride))
         return streams, self._starts[streams] + stride * places
 
     def _window_counts(self, length: int) -> NDArray[np.int64]:
@@ -616,10 +615,7 @@ class Replay:
 
     def _restore(self) -> None:
         """Derives the counters from the records after the chunks were filled from files."""
-        streams = np.repeat(np.arange(self.num_envs), self._stops - self._starts)
-        positions = np.concatenate(
-            [np.arange(start, stop) for start, stop in zip(self._starts, self._stops, strict=True)]
-        )
+        streams, positions = self._living()
         first = self._chunks.read("first", streams, positions)
         self._living_resets = np.bincount(streams[first], minlength=self.num_envs)
         begun = np.flatnonzero(self._stops)
@@ -699,3 +695,9 @@ def _array(name: str, value: Any, count: int, field: Field) -> NDArray:
         row = int(np.flatnonzero(~np.isfinite(array).reshape(count, -1).all(axis=1))[0])
         raise ValueError(f"{name} holds NaN or infinity in row {row} of {count}")
     return array
+
+
+def _numbered(counts: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Of ``counts[g]`` things in each group g, one after the other: their groups, and their numbers in them."""
+    groups = np.repeat(np.arange(len(counts)), counts)
+    return groups, np.arange(len(groups)) - np.repeat(np.cumsum(counts) - counts, counts)

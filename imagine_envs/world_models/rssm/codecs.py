@@ -109,6 +109,15 @@ class _Stages(nn.Module):
         return planes
 
 
+def _vectors_and_layouts(
+    space: spaces.Space[Any], stages: int
+) -> tuple[dict[str, spaces.Box | spaces.Discrete], dict[str, _Layout]]:
+    """The parts that are seen as vectors, and the layouts of those that are images."""
+    parts = leaves(space)
+    vectors = {name: part for name, part in parts.items() if not _is_image(part)}
+    return vectors, {name: _Layout(part, stages) for name, part in parts.items() if _is_image(part)}
+
+
 def _channels(depth: int, multipliers: tuple[int, ...], stages: int) -> list[int]:
     return [depth * multiplier for multiplier in multipliers[:stages]]
 
@@ -143,9 +152,7 @@ class Encoder(nn.Module):
     ) -> None:
         super().__init__()
         self.squash = squash
-        parts = leaves(space)
-        self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
-        self.layouts = {name: _Layout(part, len(multipliers)) for name, part in parts.items() if _is_image(part)}
+        self.vectors, self.layouts = _vectors_and_layouts(space, len(multipliers))
         self.width = 0
         if self.vectors:
             self.mlp = MLP(sum(map(_width, self.vectors.values())), units, layers, activation, norm)
@@ -190,9 +197,7 @@ class Decoder(nn.Module):
     ) -> None:
         super().__init__()
         self.space, self.squash, self.activation = space, squash, ACTIVATIONS[activation]
-        parts = leaves(space)
-        self.vectors = {name: part for name, part in parts.items() if not _is_image(part)}
-        self.layouts = {name: _Layout(part, len(multipliers)) for name, part in parts.items() if _is_image(part)}
+        self.vectors, self.layouts = _vectors_and_layouts(space, len(multipliers))
         if self.vectors:
             self.mlp = MLP(features, units, layers, activation, norm)
             self.outs = nn.ModuleList(linear(self.mlp.width, _width(part)) for part in self.vectors.values())

@@ -279,7 +279,8 @@ class RSSM(WorldModel):
         Source: DreamerV3, "World model learning"; Dreamer V1, section 4, for the three representations.
         """
         shape, size = self.architecture, batch.shape
-        embedding = self.encoder(map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation))
+        seen = map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation)
+        embedding = self.encoder(seen)
         states, posterior = self._filter(batch, embedding.unflatten(0, size), generator)
         features = self.features(states)
         flat = features.flatten(0, 1)
@@ -291,7 +292,6 @@ class RSSM(WorldModel):
         losses = {"dynamics": shape.dynamics_scale * self._beyond_free_nats(dynamics)}
         losses["representation"] = shape.representation_scale * self._beyond_free_nats(representation)
         if self.representation == "reconstruction":
-            seen = map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation)
             losses["observation"] = self.decoder.loss(self.decoder(flat), seen).mean()
         elif self.representation == "contrastive":
             losses["observation"] = self._info_nce(flat, embedding)

@@ -291,6 +291,23 @@ def test_the_first_actions_are_random() -> None:
     assert not np.allclose(np.concatenate(recorder.actions[15:]), np.stack(expected[15:]))
 
 
+@pytest.mark.parametrize("action_space", [spaces.Discrete(3, start=2), spaces.Box(-2, 1, (2,), np.float32)])
+def test_random_actions_are_repeated_within_their_episodes(action_space: Any) -> None:
+    recorder, lengths = Recorder(), (9, 12)
+    env = DummyVecEnv([lambda i=i: Diary(i, action_space, lengths=lengths) for i in range(2)])
+    model = tiny(env, learning_starts=600, random_repeat=0.75, train_ratio=1e-9)
+    model.learn(602, callback=recorder)
+    taken = np.stack([a.reshape(2, -1) for a in recorder.actions[:300]])
+    same = (taken[1:] == taken[:-1]).all(-1)
+    begins = np.stack(recorder.dones[:299])
+    others = 1 / 3 if isinstance(action_space, spaces.Discrete) else 0.0  # chance that another one is the same
+    assert same[~begins].mean() == pytest.approx(0.75 + 0.25 * others, abs=0.05)
+    assert same[begins].mean() == pytest.approx(others, abs=0.15)
+    assert (same[:, 0] != same[:, 1]).any()
+    for i, diary in enumerate(model.env.envs):
+        assert_is_the_log(stream(model.replay_buffer, i), diary.log, diary.observation_space)
+
+
 def test_random_actions_are_not_the_numbers_that_the_environment_draws() -> None:
     """SB3 seeds the action space as the environment: each random action would follow from what the latter drew."""
     model = tiny(Choices((2, 0, 1)), learning_starts=59, seed=2).learn(60)
@@ -797,6 +814,7 @@ SEEN = spaces.Box(-1, 1, (3,), np.float32)
         (ValueError, "buffer_size=7 leaves 7 records .* needs buffer_size=8", {"buffer_size": 7}),
         (AssertionError, "finite", {"env": Nowhere(spaces.Box(-np.inf, 1, (2,), np.float32), SEEN)}),
         (AssertionError, "only supports", {"env": Nowhere(spaces.MultiDiscrete([2, 2]), SEEN)}),
+        (ValueError, "random_repeat=1.5 must be a probability", {"random_repeat": 1.5}),
         (ValueError, "an RSSM needs observations of Box", {"env": Nowhere(DISCRETE, spaces.MultiBinary(3))}),
         (NotImplementedError, "not supported", {"env": Nowhere(DISCRETE, spaces.Tuple((SEEN, SEEN)))}),
         (ValueError, "images of 6 × 6 pixels", {"env": Nowhere(DISCRETE, spaces.Box(0, 255, (6, 6, 3), np.uint8))}),

@@ -5,6 +5,7 @@ import json
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,8 +16,9 @@ import torch
 from stable_baselines3 import PPO
 from torch import nn
 
+from imagine_envs.storage import save_json
 from imagine_envs.world_models import Ensemble
-from zoo.benchmarks import dreamer_speed_report
+from zoo.benchmarks import dreamer_speed_report, learning_curves, real_steps
 from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
@@ -232,3 +234,65 @@ def test_updates_and_actions_that_miss_their_targets_say_so() -> None:
     assert "2.10 ms (2.10–2.10) (**missed**: ≤ 2.0 ms)" in one
     assert "0.60 × (**missed**: ≤ 0.50)" in two
     assert "2.00 ms (2.00–2.00) (≤ 2.0 ms)" in two
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def run_of(task: str, variant: str, seed: int, mean: float = 0.0) -> learning_curves.Run:
+    curve = [[10, mean - 2.0], [20, mean]]
+    return {"task": task, "variant": variant, "seed": seed, "mean_return": mean, "seconds": 1.0, "curve": curve}
+
+
+def test_only_what_is_missing_is_measured_and_kept_at_once(tmp_path: Path) -> None:
+    results, measured = tmp_path / "results.json", []
+    save_json(results, {"machine": {}, "runs": [run_of("Pole", "ours", 0)]})
+
+    def measure(task: str, variant: str, seed: int) -> learning_curves.Run:
+        measured.append((task, variant, seed))
+        if seed == 1:  # another process adds a run meanwhile
+            found = learning_curves.read(results)
+            save_json(results, {**found, "runs": [*found["runs"], run_of("Pole", "ours", 2)]})
+        if seed == 3:
+            raise KeyboardInterrupt
+        return run_of(task, variant, seed)
+
+    wanted = [("Pole", "ours", seed) for seed in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        learning_curves.add_missing(results, wanted, measure)
+    assert measured == [("Pole", "ours", 1), ("Pole", "ours", 3)]
+    kept = learning_curves.read(results)
+    assert kept["machine"] == {}
+    assert [run["seed"] for run in kept["runs"]] == [0, 2, 1]
+
+
+def test_cells_are_mean_and_deviation_over_the_seeds() -> None:
+    runs = [run_of("Pole", "ours", 0, 1.0), run_of("Pole", "ours", 1, 4.0), run_of("Pole", "theirs", 0, 7.0)]
+    assert learning_curves.outcome(runs, "Pole", "ours") == "2.5 ± 1.5 (2)"
+    assert learning_curves.outcome(runs, "Cart", "ours") == "–"
+    assert learning_curves.markdown(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_curves_have_a_panel_for_each_task_and_a_line_for_each_variant() -> None:
+    runs = [run_of("Pole", "ours", seed, float(seed)) for seed in (0, 2)]
+    targets = {"Pole": 5.0, "Cart": None, **dict.fromkeys("ABC", 0.0)}
+    figure = learning_curves.curves(runs, targets, {"ours": "#0072B2", "theirs": "#CC79A7"})
+    pole, cart = figure.axes[:2]
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == list(targets)
+    mean, target = pole.get_lines()
+    np.testing.assert_array_equal(mean.get_xydata(), [[10, -1], [20, 1]])
+    np.testing.assert_array_equal(target.get_ydata(), [5, 5])
+    assert mean.get_label() == "ours (2)"
+    assert len(cart.get_lines()) == 0
+
+
+def test_the_published_table_of_real_steps_is_that_of_its_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = tmp_path / "real_steps.json"
+    save_json(results, {"machine": {}, "runs": [run_of("CartPole-v1", "copy", 0, 11.04)]})
+    real_steps.main(["--report", "--results", str(results)])
+    header, _, cartpole, *_ = capsys.readouterr().out.splitlines()
+    assert header == "| task | real steps | target | imagination | unfitted | copy | perfect | model-free |"
+    assert cartpole == "| CartPole-v1 | 300 | 475 | – | – | 11.0 ± 0.0 (1) | – | – |"
+    assert results.with_suffix(".png").stat().st_size > 0

@@ -12,7 +12,7 @@ nothing. Runs are checkpointed in ``--work`` and go on exactly where they were k
 
 from __future__ import annotations
 
-import argparse
+import functools
 import shutil
 import time
 from pathlib import Path
@@ -30,12 +30,10 @@ from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from imagine_agents import Dreamer
 from imagine_agents.common.checkpoint import load_checkpoint, read_progress, save_checkpoint
-from imagine_envs.storage import atomic_file, load_json, save_json
-from zoo.benchmarks.measure import machine
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
 from zoo.benchmarks.model_free import model_free
 
 RESULTS = Path(__file__).parent / "results" / "dreamer_learning.json"
-PICTURE = Path(__file__).parent / "results" / "dreamer_learning.png"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "dreamer.yml"
 
 TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -200.0, "Acrobot-v1": -100.0}
@@ -49,6 +47,16 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "contrastive": {"representation": "contrastive"},
 }
 """Of Dreamer: what shapes the state."""
+
+COLORS = {
+    "reconstruction": "#0072B2",
+    "reward only": "#CC79A7",
+    "contrastive": "#009E73",
+    "ppo": "#999999",
+    "dqn": "#D55E00",
+    "sac": "#E69F00",
+}
+"""Everything that is compared."""
 
 _POINTS = 20
 
@@ -107,7 +115,7 @@ class _Curve(BaseCallback):
         self.seconds += time.perf_counter() - self._since
 
 
-def measure(task: str, variant: str, seed: int, work: Path) -> dict[str, Any]:
+def measure(task: str, variant: str, seed: int, work: Path) -> Run:
     """One run: trains (or goes on), judges the final policy by 100 real episodes."""
     steps, params = settings(task, variant)
     folder = work / f"{task}-{variant.replace(' ', '-')}-{seed}"
@@ -148,80 +156,36 @@ def _variants(task: str) -> list[str]:
     return [*VARIANTS, *MODEL_FREE[task]]
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def table(runs: list[Run]) -> str:
     """The results in Markdown: mean ± standard deviation over the seeds."""
-    names = [*VARIANTS, "ppo", "dqn", "sac"]
-    lines = [
-        "| task | real steps | train ratio | target | " + " | ".join(names) + " | hours a run |",
-        "|---" * (5 + len(names)) + "|",
-    ]
+    rows = []
     for task, target in TARGETS.items():
         steps, params = settings(task, "reconstruction")
-        cells = []
-        for variant in names:
-            found = [run["mean_return"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            cells.append(f"{np.mean(found):.1f} ± {np.std(found):.1f} ({len(found)})" if found else "–")
-        took = [r["seconds"] / 3600 for r in runs if (r["task"], r["variant"]) == (task, "reconstruction")]
+        took = [run["seconds"] / 3600 for run in of(runs, task, "reconstruction")]
+        cells = [outcome(runs, task, name) for name in COLORS]
         hours = f"{np.mean(took):.2f}" if took else "–"
-        row = (task, f"{steps:,}", f"{params['train_ratio']:g}", f"{target:g}", *cells, hours)
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        rows.append((task, f"{steps:,}", f"{params['train_ratio']:g}", f"{target:g}", *cells, hours))
+    return markdown(("task", "real steps", "train ratio", "target", *COLORS, "hours a run"), rows)
 
 
-def picture(runs: list[dict[str, Any]]) -> Figure:
-    """Learning curves: mean over the seeds, the band from the worst to the best."""
-    figure = Figure(figsize=(4.2 * len(TARGETS), 3.4), layout="constrained")
-    palette = ("#0072B2", "#CC79A7", "#009E73", "#999999", "#D55E00", "#E69F00")
-    colors = dict(zip((*VARIANTS, "ppo", "dqn", "sac"), palette, strict=True))
-    for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
-        for variant, color in colors.items():
-            curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            if not curves:
-                continue
-            length = min(map(len, curves))
-            steps = [point[0] for point in curves[0][:length]]
-            values = np.array([[point[1] for point in curve[:length]] for curve in curves])
-            axes.plot(steps, values.mean(0), color=color, label=f"{variant} ({len(curves)})", marker=".")
-            axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
-        axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="real steps", xlim=(0, None))
-        axes.grid(alpha=0.2)
-        axes.legend(fontsize=7)
-    figure.axes[0].set_ylabel("return in reality")
-    return figure
+def picture(runs: list[Run]) -> Figure:
+    """Learning curves."""
+    return curves(runs, TARGETS, COLORS, width=4.2)
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--variants", nargs="+", help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(__doc__, list(TARGETS), list(COLORS), RESULTS)
     parser.add_argument("--work", type=Path, default=Path("runs/dreamer_learning"), help="folder of the checkpoints")
-    parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"machine": machine(), "runs": []}
-    runs = results["runs"]
-    known = {(run["task"], run["variant"], run["seed"]) for run in runs}
-    for seed in args.seeds:
-        for task in args.tasks:
-            for variant in args.variants or _variants(task):
-                if args.report or (task, variant, seed) in known or variant not in _variants(task):
-                    continue
-                run = measure(task, variant, seed, args.work)
-                print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
-                # Another measurement may have added its runs meanwhile.
-                results = load_json(args.results) if args.results.exists() else results
-                results["runs"].append(run)
-                runs = results["runs"]
-                save_json(args.results, results)
-    print(table(runs))
-    if runs and args.results == RESULTS:
-        with atomic_file(PICTURE) as temporary:
-            picture(runs).savefig(temporary, dpi=110)
+    args = parser.parse_args(argv)
+    wanted = [
+        (task, variant, seed)
+        for seed in args.seeds
+        for task in args.tasks
+        for variant in args.variants
+        if variant in _variants(task)
+    ]
+    publish(args, wanted, functools.partial(measure, work=args.work), table, picture)
 
 
 if __name__ == "__main__":

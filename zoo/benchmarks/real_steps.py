@@ -12,7 +12,6 @@ to ``results/real_steps.json`` after each run, so that a killed measurement goes
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
 from pathlib import Path
@@ -20,7 +19,6 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 import yaml
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
@@ -29,12 +27,10 @@ from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
 
 from imagine_agents import ImaginationTrainer
-from imagine_envs.storage import atomic_file, load_json, save_json
-from zoo.benchmarks.measure import machine
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, outcome, publish
 from zoo.benchmarks.model_free import model_free
 
 RESULTS = Path(__file__).parent / "results" / "real_steps.json"
-PICTURE = Path(__file__).parent / "results" / "real_steps.png"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "imagination.yml"
 
 TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -180.0, "Acrobot-v1": -100.0, "MountainCarContinuous-v0": 85.0}
@@ -48,6 +44,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "model-free": {},
 }
 """What is compared; changes to the settings of the trainer."""
+
+COLORS = ("#0072B2", "#CC79A7", "#999999", "#009E73", "#D55E00")
 
 
 def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
@@ -110,7 +108,7 @@ class _Normalized:
         return self._model.predict(self._normalize.normalize_obs(observation), *args, **kwargs)
 
 
-def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
+def measure(task: str, variant: str, seed: int) -> Run:
     """One run: trains, judges the final policy by 100 real episodes."""
     began = time.perf_counter()
     steps, params = settings(task, variant)
@@ -145,70 +143,30 @@ def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
     }
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def table(runs: list[Run]) -> str:
     """The results in Markdown: mean ± standard deviation over the seeds."""
-    lines = ["| task | real steps | target | " + " | ".join(VARIANTS) + " |", "|---" * (3 + len(VARIANTS)) + "|"]
-    for task, target in TARGETS.items():
-        cells = []
-        for variant in VARIANTS:
-            found = [run["mean_return"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            cells.append(f"{np.mean(found):.1f} ± {np.std(found):.1f} ({len(found)})" if found else "–")
-        lines.append(f"| {task} | {settings(task, 'imagination')[0]:,} | {target:g} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        (
+            task,
+            f"{settings(task, 'imagination')[0]:,}",
+            f"{target:g}",
+            *(outcome(runs, task, name) for name in VARIANTS),
+        )
+        for task, target in TARGETS.items()
+    ]
+    return markdown(("task", "real steps", "target", *VARIANTS), rows)
 
 
-def picture(runs: list[dict[str, Any]]) -> Figure:
-    """Learning curves: mean over the seeds, the band from the worst to the best."""
-    figure = Figure(figsize=(3.6 * len(TARGETS), 3.4), layout="constrained")
-    colors = dict(zip(VARIANTS, ("#0072B2", "#CC79A7", "#999999", "#009E73", "#D55E00"), strict=True))
-    for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
-        for variant, color in colors.items():
-            curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            if not curves:
-                continue
-            length = min(map(len, curves))
-            steps = [point[0] for point in curves[0][:length]]
-            values = np.array([[point[1] for point in curve[:length]] for curve in curves])
-            axes.plot(steps, values.mean(0), color=color, label=f"{variant} ({len(curves)})", marker=".")
-            axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
-        axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="real steps", xlim=(0, None))
-        axes.grid(alpha=0.2)
-        axes.legend(fontsize=7)
-    figure.axes[0].set_ylabel("return in reality")
-    return figure
+def picture(runs: list[Run]) -> Figure:
+    """Learning curves."""
+    return curves(runs, TARGETS, dict(zip(VARIANTS, COLORS, strict=True)))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"machine": machine(), "runs": []}
-    runs = results["runs"]
-    known = {(run["task"], run["variant"], run["seed"]) for run in runs}
-    for task in args.tasks:
-        for variant in args.variants:
-            for seed in args.seeds:
-                if args.report or (task, variant, seed) in known:
-                    continue
-                run = measure(task, variant, seed)
-                print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
-                # Another measurement may have added its runs meanwhile.
-                results = load_json(args.results) if args.results.exists() else results
-                results["runs"].append(run)
-                runs = results["runs"]
-                save_json(args.results, results)
-    print(table(runs))
-    if runs and args.results == RESULTS:
-        with atomic_file(PICTURE) as temporary:
-            picture(runs).savefig(temporary, dpi=110)
+    args = arguments(__doc__, list(TARGETS), list(VARIANTS), RESULTS).parse_args(argv)
+    wanted = [(task, variant, seed) for task in args.tasks for variant in args.variants for seed in args.seeds]
+    publish(args, wanted, measure, table, picture)
 
 
 if __name__ == "__main__":

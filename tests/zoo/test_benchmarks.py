@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import re
@@ -23,7 +24,9 @@ from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
 from zoo.benchmarks.measure import Contestant, interleaved, spread
+from zoo.benchmarks.peers import processes
 from zoo.benchmarks.peers.dreamerv3_torch import merged, numbers
+from zoo.benchmarks.peers.processes import Peer
 from zoo.benchmarks.peers.serving import Learner, operations, parameters, serve
 
 
@@ -177,6 +180,55 @@ def test_a_peer_answers_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert answers[0] == {"abacus": "1.0"}
     assert answers[1::2] == [{"world": 3}, {"world": 5}]
     assert [learner.updates for learner in made] == [4, 1]
+
+
+def test_a_peer_process_is_asked_line_by_line() -> None:
+    program = """
+import json, sys
+print(json.dumps({"abacus": "1.0"}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["beads"] < 0:
+        sys.exit(3)
+    print(json.dumps({"beads": asked["beads"] + 1}), flush=True)
+"""
+    with contextlib.closing(Peer(sys.executable, "-c", program)) as peer:
+        assert peer.versions == {"abacus": "1.0"}
+        assert [peer.ask(beads=count) for count in (1, 5)] == [{"beads": 2}, {"beads": 6}]
+        with pytest.raises(RuntimeError, match="ended with status 3"):
+            peer.ask(beads=-1)
+
+
+def test_half_a_virtual_environment_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installs: list[list[str]] = []
+
+    def pip(command: list[str], check: bool) -> None:
+        assert check
+        installs.append(command[1:])
+        if "second" in command and len(installs) == 2:
+            raise KeyboardInterrupt
+
+    def create(directory: Path, with_pip: bool) -> None:
+        assert with_pip
+        (directory / "bin").mkdir()  # refuses to exist already, as symbolic links in a real one do
+
+    monkeypatch.setattr(processes.subprocess, "run", pip)
+    monkeypatch.setattr(processes.venv, "create", create)
+    place = tmp_path / "venv"
+    with pytest.raises(KeyboardInterrupt):
+        processes.installed(place, ("first",), ("--no-deps", "second"))
+    assert processes.installed(place, ("first",), ("--no-deps", "second")) == place / "bin" / "python"
+    call = ["-m", "pip", "install", "--quiet"]
+    assert installs == [[*call, "first"], [*call, "--no-deps", "second"]] * 2
+    processes.installed(place, ("first",))
+    assert len(installs) == 4  # whole, and left alone
+
+
+def test_a_directory_of_something_else_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ValueError, match=r"not made here; .* touch .*\.installed"):
+        processes.installed(tmp_path, ("first",))
+    assert (tmp_path / "thesis.txt").exists()
 
 
 def test_recipes_are_merged_part_by_part() -> None:

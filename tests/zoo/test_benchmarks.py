@@ -1,8 +1,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import io
 import json
+import pickle
 import re
 import sys
 from collections.abc import Iterable
@@ -14,20 +17,26 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
+from imagine_agents import Dreamer
 from imagine_envs.storage import save_json
 from imagine_envs.world_models import Ensemble
-from zoo.benchmarks import dreamer_speed_report, learning_curves, real_steps
+from zoo.benchmarks import dreamer_learning, dreamer_speed_report, learning_curves, real_steps
 from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
+from zoo.benchmarks.environments import environment
 from zoo.benchmarks.measure import Contestant, interleaved, spread
+from zoo.benchmarks.model_free import model_free, wrapped_alike
 from zoo.benchmarks.peers import processes
 from zoo.benchmarks.peers.dreamerv3_torch import merged, numbers
 from zoo.benchmarks.peers.processes import Peer
 from zoo.benchmarks.peers.serving import Learner, operations, parameters, serve
+from zoo.benchmarks.pixel_pendulum import draw
 
 
 def contestant(log: list[tuple[str, int]], name: str, seconds: float) -> Contestant:
@@ -348,3 +357,143 @@ def test_the_published_table_of_real_steps_is_that_of_its_runs(
     assert header == "| task | real steps | target | imagination | unfitted | copy | perfect | model-free |"
     assert cartpole == "| CartPole-v1 | 300 | 475 | – | – | 11.0 ± 0.0 (1) | – | – |"
     assert results.with_suffix(".png").stat().st_size > 0
+
+
+# --- tasks beyond the classic ones ------------------------------------------------------------------------------------
+
+DM_TASK = "dm_control/cartpole-swingup-v0"
+
+
+def test_the_pendulum_is_drawn_where_it_is() -> None:
+    for angle, (row, column) in {0.0: (6, 31), np.pi / 2: (31, 6), np.pi: (57, 31), -np.pi / 2: (31, 57)}.items():
+        frame = draw(angle)
+        assert (frame.shape, frame.dtype) == ((64, 64, 3), np.uint8)
+        np.testing.assert_array_equal(frame[row, column], (204, 77, 77), err_msg=f"{angle}")  # near the rod's tip
+        np.testing.assert_array_equal(frame[63 - row, 63 - column], 255)  # and nothing on the other side
+        np.testing.assert_array_equal(frame[31:33, 31:33], 0)  # the axle
+    # Of the white, the rod takes its area: 0.2 m × 1 m and the two halves of a circle, without the axle.
+    missing = (255 - draw(0.7)[..., 1].astype(float)).sum() * (2.5 / 64) ** 2
+    axle = np.pi * 0.05**2
+    assert missing == pytest.approx((0.2 + np.pi * 0.1**2 - axle) * (255 - 77) + axle * 255, rel=0.01)
+
+
+def test_pixel_pendulum_is_pendulum() -> None:
+    pixels, numbers = gym.make("PixelPendulum-v0"), gym.make("Pendulum-v1")
+    seen, _ = pixels.reset(seed=5)
+    numbers.reset(seed=5)
+    numbers.action_space.seed(0)
+    for step in range(200):
+        np.testing.assert_array_equal(seen, draw(numbers.unwrapped.state[0]))
+        action = numbers.action_space.sample()
+        seen, *ours = pixels.step(action)
+        _, *theirs = numbers.step(action)
+        assert ours[:3] == theirs[:3]
+        assert ours[2] == (step == 199)
+    check_env(gym.make("PixelPendulum-v0").unwrapped)
+
+
+def test_pixel_pendulum_is_pickled_in_an_episode_and_after_rendering() -> None:
+    env = environment("PixelPendulum-v0")
+    env.reset(seed=1)
+    env.step(np.ones(1, np.float32))
+    shown = gym.make("PixelPendulum-v0", render_mode="rgb_array")
+    shown.reset(seed=1)
+    shown.step(np.ones(1, np.float32))
+    frame = shown.render()
+    for original in (env, shown):
+        copies = [pickle.loads(pickle.dumps(original)), copy.deepcopy(original)]
+        expected = original.step(np.full(1, -0.5, np.float32))
+        for other in copies:
+            np.testing.assert_equal(other.step(np.full(1, -0.5, np.float32)), expected)
+    np.testing.assert_array_equal(copies[0].render(), shown.render())
+    assert frame is not None
+    assert not np.array_equal(frame, shown.render())
+
+
+def test_model_free_algorithms_see_three_pictures_and_are_judged_so() -> None:
+    model = model_free("PixelPendulum-v0", "ppo", 0, functools.partial(environment, "PixelPendulum-v0"))
+    assert model.n_envs == 4
+    assert model.observation_space.shape == (9, 64, 64)
+    judged = wrapped_alike(make_vec_env("PixelPendulum-v0", n_envs=2, seed=0), model)
+    assert judged.observation_space.shape == (64, 64, 9)
+    first = judged.reset()
+    seen, *_ = judged.step(np.ones((2, 1), np.float32))
+    np.testing.assert_array_equal(seen[..., 3:6], first[..., 6:])  # the newest picture is the last
+    assert model.predict(seen)[0].shape == (2, 1)
+
+
+def test_every_task_has_settings_for_everything_that_it_is_compared_with() -> None:
+    for task in dreamer_learning.TARGETS:
+        for variant in dreamer_learning.COLORS:
+            if variant in (*dreamer_learning.VARIANTS, *dreamer_learning.MODEL_FREE[task]):
+                chosen = dreamer_learning.settings(task, variant)
+                assert {"n_timesteps", "policy"} <= set(chosen), (task, variant)
+                json.dumps(chosen)
+    assert dreamer_learning.settings("CartPole-v1", "contrastive")["representation"] == "contrastive"
+    assert set(dreamer_learning.DEFAULT) < set(dreamer_learning.TARGETS)
+    for task, points in dreamer_learning.PUBLISHED.items():
+        for variant in ("reconstruction", "sac"):
+            chosen = dreamer_learning.settings(task, variant)
+            (repeat,) = chosen["env_wrapper"]
+            assert repeat == {"gymnasium.wrappers.RepeatAction": {"num_repeats": dreamer_learning.REPEAT}}
+            assert max(points) == chosen["n_timesteps"] * dreamer_learning.REPEAT
+
+
+def test_published_points_stand_beside_ours_at_the_same_simulator_steps() -> None:
+    run = {**run_of(DM_TASK, "reconstruction", 0), "curve": [[20_000, 100.0], [30_000, 300.0], [49_000, 500.0]]}
+    rows = dreamer_learning.table([run]).splitlines()
+    assert f"| {DM_TASK} | 50,000 | 322 | 200.0 ± 0.0 (1) |" in rows
+    assert f"| {DM_TASK} | 100,000 | 528 | – |" in rows  # it never got there
+
+
+@pytest.mark.parametrize("task", ["PixelPendulum-v0", DM_TASK])
+def test_a_killed_run_is_the_run_that_was_not(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if task == DM_TASK:
+        pytest.importorskip("dm_control")
+    own = dreamer_learning.settings(task, "reconstruction")
+    small = {"architecture": {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2, "depth": 2}}
+    own |= {"n_timesteps": 60, "learning_starts": 15, "train_ratio": 8, "horizon": 3, "policy_kwargs": small}
+    own |= {"batch_size": 2, "batch_length": 8}
+    deadly: list[int] = []
+
+    def judge(model: Dreamer, make: Any, count: int, seed: int) -> list[float]:
+        make().close()
+        if model.num_timesteps in deadly:
+            raise KeyboardInterrupt
+        weights = torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
+        return [float(weights.square().sum()), float(model.replay_buffer.replay.num_steps)]
+
+    monkeypatch.setattr(dreamer_learning, "_POINTS", 3)
+    monkeypatch.setattr(dreamer_learning, "settings", lambda task, variant: dict(own))
+    monkeypatch.setattr(dreamer_learning, "episodes", judge)
+    whole = dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "whole")
+    deadly.append(40)
+    with pytest.raises(KeyboardInterrupt):
+        dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    deadly.clear()
+    own["train_ratio"] = 16
+    with pytest.raises(ValueError, match=r"was begun with .*'train_ratio': 8"):
+        dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    own["train_ratio"] = 8
+    resumed = dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    for run in (whole, resumed):
+        del run["seconds"]
+    assert json.dumps(resumed) == json.dumps(whole)
+    assert [steps for steps, _ in whole["curve"]] == [20, 40, 60]
+    assert whole["updates"] > 10
+    assert whole["settings"] == own
+    assert not any((tmp_path / "killed").iterdir())
+
+
+def test_dm_control_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dm_control", None)
+    with pytest.raises(ImportError, match=r"imagine-rl\[dm-control\]"):
+        environment(DM_TASK)
+
+
+def test_actions_of_dm_control_are_taken_twice() -> None:
+    pytest.importorskip("dm_control")
+    env = environment(DM_TASK, dreamer_learning.settings(DM_TASK, "reconstruction")["env_wrapper"])
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(1))[2:4] for _ in range(500)]
+    assert ends == [*[(False, False)] * 499, (False, True)]

@@ -25,7 +25,14 @@ from torch import nn
 from imagine_agents import Dreamer
 from imagine_envs.storage import save_json
 from imagine_envs.world_models import Ensemble
-from zoo.benchmarks import dreamer_learning, dreamer_speed_report, learning_curves, real_steps
+from zoo.benchmarks import (
+    dreamer_learning,
+    dreamer_speed_report,
+    learning_curves,
+    real_steps,
+    rssm_dreams,
+    rssm_fidelity,
+)
 from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
@@ -497,3 +504,85 @@ def test_actions_of_dm_control_are_taken_twice() -> None:
     env.reset(seed=0)
     ends = [env.step(np.zeros(1))[2:4] for _ in range(500)]
     assert ends == [*[(False, False)] * 499, (False, True)]
+
+
+# --- RSSM -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_variant_of_rssm_dreams_has_the_same_real_steps_and_turns() -> None:
+    for task, turns in rssm_dreams.TASKS.items():
+        found = {variant: rssm_dreams.settings(task, variant) for variant in rssm_dreams.VARIANTS}
+        assert {steps for steps, _ in found.values()} == {turns["n_timesteps"]}
+        for steps, params in found.values():
+            assert params["learning_starts"] == turns["learning_starts"] <= steps
+            assert params["train_freq"] == turns["train_freq"]
+            assert params["algorithm"] == "ppo"
+        latent, decoded = found["RSSM, latent"][1], found["RSSM, decoded"][1]
+        assert latent == {**decoded, "dream_kwargs": {**decoded["dream_kwargs"], "observation": "latent"}}
+        assert decoded["dream_kwargs"]["observation"] == "decoded"
+        assert found["ensemble"][1]["world_model"] == "ensemble"
+
+
+@pytest.mark.parametrize("variant", ["RSSM, latent", "RSSM, decoded", "model-free"])
+def test_policies_of_rssm_dreams_act_in_reality(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2}
+
+    def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
+        _, params = rssm_dreams.settings(task, variant)
+        params |= {"learning_starts": 130, "train_freq": 100, "num_dreams": 8, "final_dream_timesteps": 256}
+        params |= {"dream_timesteps": 256, "fit_kwargs": {"max_updates": 2}}
+        params["world_model_kwargs"] = {"sequence_length": 8, "architecture": small}
+        return 200, params
+
+    judged: list[int] = []
+    monkeypatch.setattr(real_steps, "evaluate_policy", few_of(judged, real_steps.evaluate_policy))
+    if variant == "model-free":
+        ppo = functools.partial(PPO, "MlpPolicy", "CartPole-v1", n_steps=50, batch_size=50, device="cpu")
+        monkeypatch.setattr(real_steps, "model_free", lambda task, name, seed: ppo(seed=seed))
+    run = real_steps.measure("CartPole-v1", variant, 3, settings)
+    assert (run["real_steps"], run["algorithm"]) == (200, "PPO")
+    assert run["dream_steps"] == (0 if variant == "model-free" else 512)
+    points = [20 * part for part in range(1, 11)] if variant == "model-free" else [130]
+    assert [steps for steps, _ in run["curve"]] == [*points, 200]
+    assert judged == [10] * len(points) + [100]
+    assert 8 <= run["mean_return"] <= 500
+    assert real_steps.measure("CartPole-v1", variant, 3, settings)["curve"] == run["curve"]
+
+
+def few_of(judged: list[int], evaluate: Any) -> Any:
+    """``evaluate_policy`` that plays two episodes, and notes how many it was asked for."""
+
+    def judge(policy: Any, env: Any, episodes: int, **kwargs: Any) -> Any:
+        judged.append(episodes)
+        return evaluate(policy, env, 2, **kwargs)
+
+    return judge
+
+
+def test_rssm_and_ensemble_are_measured_on_the_same_contexts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny = {
+        "RSSM, latent": {
+            "sequence_length": 8,
+            "architecture": {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2},
+        },
+        "ensemble": {"members": 2, "elites": 1, "hidden": [8]},
+    }
+    monkeypatch.setattr(rssm_fidelity, "settings", lambda task, variant: (150, {"world_model_kwargs": tiny[variant]}))
+    monkeypatch.setattr(rssm_fidelity, "UPDATES", 2)
+    monkeypatch.setattr(rssm_fidelity, "HELD_OUT", 200)
+    monkeypatch.setattr(rssm_fidelity, "RESULTS", tmp_path / "fidelity.json")
+    rssm_fidelity.main(["--tasks", "Pendulum-v1", "--seeds", "0", "--threads", "1"])
+    ours, theirs = learning_curves.read(tmp_path / "fidelity.json")["runs"]
+    assert [ours["variant"], theirs["variant"]] == ["rssm", "ensemble"]
+    assert ours["steps"] == list(range(1, 51))
+    for same in ("rows", "reward_spread", "steps"):
+        assert ours[same] == theirs[same]
+    assert ours["observation"]["copy"] == theirs["observation"]["copy"]
+    assert ours["reward"]["model"] != theirs["reward"]["model"]
+    header, _, *rows = rssm_fidelity.table([ours, theirs]).splitlines()
+    assert header.endswith("| 1 steps | 5 steps | 10 steps | 20 steps | 50 steps |")
+    error = f"{ours['observation']['model'][4]:.3f} ± 0.000"
+    assert next(row for row in rows if "| Pendulum-v1 | observation | rssm (1) |" in row).split(" | ")[4] == error
+    assert "| CartPole-v1 | reward | copy (0) | – | – | – | – | – |" in rows
+    figure = rssm_fidelity.picture([ours, theirs])
+    assert [len(axes.get_lines()) for axes in figure.axes] == [0, 3, 0, 3]

@@ -20,8 +20,8 @@ Key = tuple[str, str, int]
 """Task, variant, seed."""
 
 Run = dict[str, Any]
-"""One run in JSON types: "task", "variant", "seed", "mean_return" of the final policy, "curve" of (real steps, return),
-and whatever else a measurement says of it."""
+"""One run in JSON types: "task", "variant", "seed", "seconds"; of a policy also its final "mean_return", and a "curve"
+of (real steps, return); and whatever else a measurement says of it."""
 
 _COLUMNS = 4
 
@@ -68,7 +68,8 @@ def add_missing(path: Path, wanted: Iterable[Key], measure: Callable[[str, str, 
             continue
         run = measure(*key)
         task, variant, seed = key
-        print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
+        earned = f"{run['mean_return']:.1f} in " if "mean_return" in run else ""
+        print(f"{task} {variant} seed {seed}: {earned}{run['seconds']:.0f} s", flush=True)
         results = read(path)
         results["runs"].append(run)
         save_json(path, results)

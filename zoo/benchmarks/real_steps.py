@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +26,12 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from imagine_agents import ImaginationTrainer
+from wrappers import SB3VecEnv
+from wrappers.latent_observation import LatentVectorObservation
+from zoo.agents import NormalizedPolicy
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, outcome, publish
 from zoo.benchmarks.model_free import model_free
 
@@ -63,7 +68,7 @@ class _Curve(BaseCallback):
 
     def __init__(self, task: str, points: list[int], seed: int) -> None:
         super().__init__()
-        self._env, self._points, self._seed = Monitor(gym.make(task)), list(points), seed
+        self._task, self._points, self._seed = task, list(points), seed
         self.curve: list[tuple[int, float]] = []
 
     def _on_step(self) -> bool:
@@ -73,7 +78,8 @@ class _Curve(BaseCallback):
         return True
 
     def _judge(self) -> None:
-        self.curve.append((self.num_timesteps, _mean_return(self.model, self._env, 10, self._seed)))
+        returns = _returns(self.model, self._task, 10, self._seed)
+        self.curve.append((self.num_timesteps, float(np.mean(returns))))
 
 
 class _TrainerCurve(_Curve):
@@ -87,34 +93,42 @@ class _TrainerCurve(_Curve):
             self._judge()
 
 
-def _mean_return(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> float:
-    return float(np.mean(_returns(model, env, episodes, seed)))
-
-
-def _returns(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> list[float]:
+def _returns(model: BaseAlgorithm, task: str, episodes: int, seed: int) -> list[float]:
+    """Returns of real episodes; of a policy of latent dreams ten at a time, seen through its world."""
     normalize = model.get_vec_normalize_env()
-    policy = model
-    if normalize is not None:  # the policy sees normalised observations
-        policy = _Normalized(model, normalize)  # type: ignore[assignment]
-    env.reset(seed=seed + 10_000)
+    # The policy sees what it learned from: normalised observations, or features.
+    policy: Any = model if normalize is None else NormalizedPolicy(model, normalize)
+    env: gym.Env | VecEnv
+    if isinstance(model, ImaginationTrainer) and model.latent:
+        assert model.world is not None
+        same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        batch = gym.make_vec(task, num_envs=10, vectorization_mode="sync", vector_kwargs=same_step)
+        env = VecMonitor(SB3VecEnv(LatentVectorObservation(batch, model.world)))
+        env.seed(seed + 10_000)
+    else:
+        env = Monitor(gym.make(task))
+        env.reset(seed=seed + 10_000)
     return [float(value) for value in evaluate_policy(policy, env, episodes, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
 
 
-class _Normalized:
-    def __init__(self, model: BaseAlgorithm, normalize: Any) -> None:
-        self._model, self._normalize = model, normalize
+def measure(
+    task: str,
+    variant: str,
+    seed: int,
+    settings: Callable[[str, str], tuple[int, dict[str, Any]]] = settings,
+) -> Run:
+    """One run: trains, judges the final policy by 100 real episodes.
 
-    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._model.predict(self._normalize.normalize_obs(observation), *args, **kwargs)
-
-
-def measure(task: str, variant: str, seed: int) -> Run:
-    """One run: trains, judges the final policy by 100 real episodes."""
+    Args:
+        task: The environment's id.
+        variant: What is trained; "model-free" is the same algorithm without a model.
+        seed: Of everything.
+        settings: Real steps, and the trainer's keyword arguments, of a task and a variant.
+    """
     began = time.perf_counter()
     steps, params = settings(task, variant)
     curve: _Curve
     if variant == "model-free":
-        # The same algorithm without a model.
         model = model_free(task, params.get("algorithm", "ppo"), seed)
         curve = _Curve(task, [round(steps * part / 10) for part in range(1, 11)], seed)
         model.learn(steps, callback=curve)
@@ -127,7 +141,7 @@ def measure(task: str, variant: str, seed: int) -> Run:
             trainer.learn(steps, callback=curve)
         model, dreamed = trainer, trainer.dream_steps
     trained = time.perf_counter() - began
-    returns = _returns(model, Monitor(gym.make(task)), 100, seed)
+    returns = _returns(model, task, 100, seed)
     curve.curve.append((model.num_timesteps, float(np.mean(returns))))
     return {
         "task": task,

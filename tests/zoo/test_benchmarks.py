@@ -384,6 +384,7 @@ def test_the_pendulum_is_drawn_where_it_is() -> None:
     assert missing == pytest.approx((0.2 + np.pi * 0.1**2 - axle) * (255 - 77) + axle * 255, rel=0.01)
 
 
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized")  # it is Pendulum's own action space
 def test_pixel_pendulum_is_pendulum() -> None:
     pixels, numbers = gym.make("PixelPendulum-v0"), gym.make("Pendulum-v1")
     seen, _ = pixels.reset(seed=5)
@@ -580,7 +581,7 @@ def test_rssm_and_ensemble_are_measured_on_the_same_contexts(monkeypatch: pytest
     assert ours["observation"]["copy"] == theirs["observation"]["copy"]
     assert ours["reward"]["model"] != theirs["reward"]["model"]
     header, _, *rows = rssm_fidelity.table([ours, theirs]).splitlines()
-    assert header.endswith("| 1 steps | 5 steps | 10 steps | 20 steps | 50 steps |")
+    assert header.endswith("| 1 step | 5 steps | 10 steps | 20 steps | 50 steps |")
     error = f"{ours['observation']['model'][4]:.3f} ± 0.000"
     assert next(row for row in rows if "| Pendulum-v1 | observation | rssm (1) |" in row).split(" | ")[4] == error
     assert "| CartPole-v1 | reward | copy (0) | – | – | – | – | – |" in rows

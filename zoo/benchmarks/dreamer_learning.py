@@ -9,8 +9,7 @@
 The settings are those of ``imagine train --algo dreamer`` (``zoo/hyperparams/dreamer.yml``); every run's are in the
 results. The *final* policy is judged by 100 real episodes; the points of the curves are judged by 10 each, on
 environments of their own, and select nothing. Runs are checkpointed in ``--work`` and go on exactly where they were
-killed (model-free ones, which take minutes, begin anew); what is complete is added to
-``results/dreamer_learning.json``.
+killed (model-free ones begin anew); what is complete is added to ``results/dreamer_learning.json``.
 
 Without ``--tasks`` the three classic tasks are measured. The others are chosen by name:
 

@@ -36,6 +36,8 @@ TASKS: dict[str, dict[str, Any]] = {
 }
 """Real steps, and when the world is fitted."""
 
+# Few updates, hence Dreamer's learning rate for few updates (`zoo/hyperparams/dreamer.yml`); short dreams, as those of
+# the ensemble for Pendulum. Nothing else was tried.
 RSSM: dict[str, Any] = {
     "world_model": "rssm",
     "world_model_kwargs": {"size": "1m"},

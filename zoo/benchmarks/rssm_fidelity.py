@@ -91,7 +91,7 @@ def table(runs: list[Run]) -> str:
                     for k in SHOWN
                 ]
                 rows.append((task, what, f"{family} ({len(errors)})", *cells))
-    return markdown(("task", "error of", "world (seeds)", *(f"{k} steps" for k in SHOWN)), rows)
+    return markdown(("task", "error of", "world (seeds)", *("1 step" if k == 1 else f"{k} steps" for k in SHOWN)), rows)
 
 
 def picture(runs: list[Run]) -> Figure:

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import contextlib
+import copy
+import functools
 import io
 import json
+import pickle
 import re
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,17 +17,33 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.utils.env_checker import check_env
 from stable_baselines3 import PPO
+from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
+from imagine_agents import Dreamer
+from imagine_envs.storage import save_json
 from imagine_envs.world_models import Ensemble
-from zoo.benchmarks import dreamer_speed_report
+from zoo.benchmarks import (
+    dreamer_learning,
+    dreamer_speed_report,
+    learning_curves,
+    real_steps,
+    rssm_dreams,
+    rssm_fidelity,
+)
 from zoo.benchmarks.dream_speed import DoNothing, multiplications
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.dreamer_speed import CASES, Ours, commands, compared
+from zoo.benchmarks.environments import environment
 from zoo.benchmarks.measure import Contestant, interleaved, spread
+from zoo.benchmarks.model_free import model_free, wrapped_alike
+from zoo.benchmarks.peers import processes
 from zoo.benchmarks.peers.dreamerv3_torch import merged, numbers
+from zoo.benchmarks.peers.processes import Peer
 from zoo.benchmarks.peers.serving import Learner, operations, parameters, serve
+from zoo.benchmarks.pixel_pendulum import draw
 
 
 def contestant(log: list[tuple[str, int]], name: str, seconds: float) -> Contestant:
@@ -177,6 +198,55 @@ def test_a_peer_answers_line_by_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [learner.updates for learner in made] == [4, 1]
 
 
+def test_a_peer_process_is_asked_line_by_line() -> None:
+    program = """
+import json, sys
+print(json.dumps({"abacus": "1.0"}), flush=True)
+for line in sys.stdin:
+    asked = json.loads(line)
+    if asked["beads"] < 0:
+        sys.exit(3)
+    print(json.dumps({"beads": asked["beads"] + 1}), flush=True)
+"""
+    with contextlib.closing(Peer(sys.executable, "-c", program)) as peer:
+        assert peer.versions == {"abacus": "1.0"}
+        assert [peer.ask(beads=count) for count in (1, 5)] == [{"beads": 2}, {"beads": 6}]
+        with pytest.raises(RuntimeError, match="ended with status 3"):
+            peer.ask(beads=-1)
+
+
+def test_half_a_virtual_environment_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installs: list[list[str]] = []
+
+    def pip(command: list[str], check: bool) -> None:
+        assert check
+        installs.append(command[1:])
+        if "second" in command and len(installs) == 2:
+            raise KeyboardInterrupt
+
+    def create(directory: Path, with_pip: bool) -> None:
+        assert with_pip
+        (directory / "bin").mkdir()  # refuses to exist already, as symbolic links in a real one do
+
+    monkeypatch.setattr(processes.subprocess, "run", pip)
+    monkeypatch.setattr(processes.venv, "create", create)
+    place = tmp_path / "venv"
+    with pytest.raises(KeyboardInterrupt):
+        processes.installed(place, ("first",), ("--no-deps", "second"))
+    assert processes.installed(place, ("first",), ("--no-deps", "second")) == place / "bin" / "python"
+    call = ["-m", "pip", "install", "--quiet"]
+    assert installs == [[*call, "first"], [*call, "--no-deps", "second"]] * 2
+    processes.installed(place, ("first",))
+    assert len(installs) == 4  # whole, and left alone
+
+
+def test_a_directory_of_something_else_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").touch()
+    with pytest.raises(ValueError, match=r"not made here; .* touch .*\.installed"):
+        processes.installed(tmp_path, ("first",))
+    assert (tmp_path / "thesis.txt").exists()
+
+
 def test_recipes_are_merged_part_by_part() -> None:
     defaults = {"units": 512, "encoder": {"act": "SiLU", "mlp_keys": "$^"}, "lr": "1e-4", "actor": {"entropy": "3e-4"}}
     settings = numbers(merged(defaults, {"encoder": {"mlp_keys": ".*"}, "units": 64}))
@@ -232,3 +302,288 @@ def test_updates_and_actions_that_miss_their_targets_say_so() -> None:
     assert "2.10 ms (2.10–2.10) (**missed**: ≤ 2.0 ms)" in one
     assert "0.60 × (**missed**: ≤ 0.50)" in two
     assert "2.00 ms (2.00–2.00) (≤ 2.0 ms)" in two
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+def run_of(task: str, variant: str, seed: int, mean: float = 0.0) -> learning_curves.Run:
+    curve = [[10, mean - 2.0], [20, mean]]
+    return {"task": task, "variant": variant, "seed": seed, "mean_return": mean, "seconds": 1.0, "curve": curve}
+
+
+def test_only_what_is_missing_is_measured_and_kept_at_once(tmp_path: Path) -> None:
+    results, measured = tmp_path / "results.json", []
+    save_json(results, {"machine": {}, "runs": [run_of("Pole", "ours", 0)]})
+
+    def measure(task: str, variant: str, seed: int) -> learning_curves.Run:
+        measured.append((task, variant, seed))
+        if seed == 1:  # another process adds a run meanwhile
+            found = learning_curves.read(results)
+            save_json(results, {**found, "runs": [*found["runs"], run_of("Pole", "ours", 2)]})
+        if seed == 3:
+            raise KeyboardInterrupt
+        return run_of(task, variant, seed)
+
+    wanted = [("Pole", "ours", seed) for seed in range(5)]
+    with pytest.raises(KeyboardInterrupt):
+        learning_curves.add_missing(results, wanted, measure)
+    assert measured == [("Pole", "ours", 1), ("Pole", "ours", 3)]
+    kept = learning_curves.read(results)
+    assert kept["machine"] == {}
+    assert [run["seed"] for run in kept["runs"]] == [0, 2, 1]
+
+
+def test_cells_are_mean_and_deviation_over_the_seeds() -> None:
+    runs = [run_of("Pole", "ours", 0, 1.0), run_of("Pole", "ours", 1, 4.0), run_of("Pole", "theirs", 0, 7.0)]
+    assert learning_curves.outcome(runs, "Pole", "ours") == "2.5 ± 1.5 (2)"
+    assert learning_curves.outcome(runs, "Cart", "ours") == "–"
+    assert learning_curves.markdown(("a", "b"), [("1", "2")]) == "| a | b |\n|---|---|\n| 1 | 2 |"
+
+
+def test_curves_have_a_panel_for_each_task_and_a_line_for_each_variant() -> None:
+    runs = [run_of("Pole", "ours", seed, float(seed)) for seed in (0, 2)]
+    targets = {"Pole": 5.0, "Cart": None, **dict.fromkeys("ABC", 0.0)}
+    figure = learning_curves.curves(runs, targets, {"ours": "#0072B2", "theirs": "#CC79A7"})
+    pole, cart = figure.axes[:2]
+    assert [axes.get_title() for axes in figure.axes if axes.axison] == list(targets)
+    mean, target = pole.get_lines()
+    np.testing.assert_array_equal(mean.get_xydata(), [[10, -1], [20, 1]])
+    np.testing.assert_array_equal(target.get_ydata(), [5, 5])
+    assert mean.get_label() == "ours (2)"
+    assert len(cart.get_lines()) == 0
+
+
+def test_the_published_table_of_real_steps_is_that_of_its_runs(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    results = tmp_path / "real_steps.json"
+    save_json(results, {"machine": {}, "runs": [run_of("CartPole-v1", "copy", 0, 11.04)]})
+    real_steps.main(["--report", "--results", str(results)])
+    header, _, cartpole, *_ = capsys.readouterr().out.splitlines()
+    assert header == "| task | real steps | target | imagination | unfitted | copy | perfect | model-free |"
+    assert cartpole == "| CartPole-v1 | 300 | 475 | – | – | 11.0 ± 0.0 (1) | – | – |"
+    assert results.with_suffix(".png").stat().st_size > 0
+
+
+# --- tasks beyond the classic ones ------------------------------------------------------------------------------------
+
+DM_TASK = "dm_control/cartpole-swingup-v0"
+
+
+def test_the_pendulum_is_drawn_where_it_is() -> None:
+    for angle, (row, column) in {0.0: (6, 31), np.pi / 2: (31, 6), np.pi: (57, 31), -np.pi / 2: (31, 57)}.items():
+        frame = draw(angle)
+        assert (frame.shape, frame.dtype) == ((64, 64, 3), np.uint8)
+        np.testing.assert_array_equal(frame[row, column], (204, 77, 77), err_msg=f"{angle}")  # near the rod's tip
+        np.testing.assert_array_equal(frame[63 - row, 63 - column], 255)  # and nothing on the other side
+        np.testing.assert_array_equal(frame[31:33, 31:33], 0)  # the axle
+    # Of the white, the rod takes its area: 0.2 m × 1 m and the two halves of a circle, without the axle.
+    missing = (255 - draw(0.7)[..., 1].astype(float)).sum() * (2.5 / 64) ** 2
+    axle = np.pi * 0.05**2
+    assert missing == pytest.approx((0.2 + np.pi * 0.1**2 - axle) * (255 - 77) + axle * 255, rel=0.01)
+
+
+@pytest.mark.filterwarnings("ignore:.*symmetric and normalized")  # it is Pendulum's own action space
+def test_pixel_pendulum_is_pendulum() -> None:
+    pixels, numbers = gym.make("PixelPendulum-v0"), gym.make("Pendulum-v1")
+    seen, _ = pixels.reset(seed=5)
+    numbers.reset(seed=5)
+    numbers.action_space.seed(0)
+    for step in range(200):
+        np.testing.assert_array_equal(seen, draw(numbers.unwrapped.state[0]))
+        action = numbers.action_space.sample()
+        seen, *ours = pixels.step(action)
+        _, *theirs = numbers.step(action)
+        assert ours[:3] == theirs[:3]
+        assert ours[2] == (step == 199)
+    check_env(gym.make("PixelPendulum-v0").unwrapped)
+
+
+def test_pixel_pendulum_is_pickled_in_an_episode_and_after_rendering() -> None:
+    env = environment("PixelPendulum-v0")
+    env.reset(seed=1)
+    env.step(np.ones(1, np.float32))
+    shown = gym.make("PixelPendulum-v0", render_mode="rgb_array")
+    shown.reset(seed=1)
+    shown.step(np.ones(1, np.float32))
+    frame = shown.render()
+    for original in (env, shown):
+        copies = [pickle.loads(pickle.dumps(original)), copy.deepcopy(original)]
+        expected = original.step(np.full(1, -0.5, np.float32))
+        for other in copies:
+            np.testing.assert_equal(other.step(np.full(1, -0.5, np.float32)), expected)
+    np.testing.assert_array_equal(copies[0].render(), shown.render())
+    assert frame is not None
+    assert not np.array_equal(frame, shown.render())
+
+
+def test_model_free_algorithms_see_three_pictures_and_are_judged_so() -> None:
+    model = model_free("PixelPendulum-v0", "ppo", 0, functools.partial(environment, "PixelPendulum-v0"))
+    assert model.n_envs == 4
+    assert model.observation_space.shape == (9, 64, 64)
+    judged = wrapped_alike(make_vec_env("PixelPendulum-v0", n_envs=2, seed=0), model)
+    assert judged.observation_space.shape == (64, 64, 9)
+    first = judged.reset()
+    seen, *_ = judged.step(np.ones((2, 1), np.float32))
+    np.testing.assert_array_equal(seen[..., 3:6], first[..., 6:])  # the newest picture is the last
+    assert model.predict(seen)[0].shape == (2, 1)
+
+
+def test_every_task_has_settings_for_everything_that_it_is_compared_with() -> None:
+    for task in dreamer_learning.TARGETS:
+        for variant in dreamer_learning.COLORS:
+            if variant in (*dreamer_learning.VARIANTS, *dreamer_learning.MODEL_FREE[task]):
+                chosen = dreamer_learning.settings(task, variant)
+                assert {"n_timesteps", "policy"} <= set(chosen), (task, variant)
+                json.dumps(chosen)
+    assert dreamer_learning.settings("CartPole-v1", "contrastive")["representation"] == "contrastive"
+    assert set(dreamer_learning.DEFAULT) < set(dreamer_learning.TARGETS)
+    for task, points in dreamer_learning.PUBLISHED.items():
+        for variant in ("reconstruction", "sac"):
+            chosen = dreamer_learning.settings(task, variant)
+            (repeat,) = chosen["env_wrapper"]
+            assert repeat == {"gymnasium.wrappers.RepeatAction": {"num_repeats": dreamer_learning.REPEAT}}
+            assert max(points) == chosen["n_timesteps"] * dreamer_learning.REPEAT
+
+
+def test_published_points_stand_beside_ours_at_the_same_simulator_steps() -> None:
+    run = {**run_of(DM_TASK, "reconstruction", 0), "curve": [[20_000, 100.0], [30_000, 300.0], [49_000, 500.0]]}
+    rows = dreamer_learning.table([run]).splitlines()
+    assert f"| {DM_TASK} | 50,000 | 322 | 200.0 ± 0.0 (1) |" in rows
+    assert f"| {DM_TASK} | 100,000 | 528 | – |" in rows  # it never got there
+
+
+@pytest.mark.parametrize("task", ["PixelPendulum-v0", DM_TASK])
+def test_a_killed_run_is_the_run_that_was_not(task: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if task == DM_TASK:
+        pytest.importorskip("dm_control")
+    own = dreamer_learning.settings(task, "reconstruction")
+    small = {"architecture": {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2, "depth": 2}}
+    own |= {"n_timesteps": 60, "learning_starts": 15, "train_ratio": 8, "horizon": 3, "policy_kwargs": small}
+    own |= {"batch_size": 2, "batch_length": 8}
+    deadly: list[int] = []
+
+    def judge(model: Dreamer, make: Any, count: int, seed: int) -> list[float]:
+        make().close()
+        if model.num_timesteps in deadly:
+            raise KeyboardInterrupt
+        weights = torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
+        return [float(weights.square().sum()), float(model.replay_buffer.replay.num_steps)]
+
+    monkeypatch.setattr(dreamer_learning, "_POINTS", 3)
+    monkeypatch.setattr(dreamer_learning, "settings", lambda task, variant: dict(own))
+    monkeypatch.setattr(dreamer_learning, "episodes", judge)
+    whole = dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "whole")
+    deadly.append(40)
+    with pytest.raises(KeyboardInterrupt):
+        dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    deadly.clear()
+    own["train_ratio"] = 16
+    with pytest.raises(ValueError, match=r"was begun with .*'train_ratio': 8"):
+        dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    own["train_ratio"] = 8
+    resumed = dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "killed")
+    for run in (whole, resumed):
+        del run["seconds"]
+    assert json.dumps(resumed) == json.dumps(whole)
+    assert [steps for steps, _ in whole["curve"]] == [20, 40, 60]
+    assert whole["updates"] > 10
+    assert whole["settings"] == own
+    assert not any((tmp_path / "killed").iterdir())
+
+
+def test_dm_control_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "dm_control", None)
+    with pytest.raises(ImportError, match=r"imagine-rl\[dm-control\]"):
+        environment(DM_TASK)
+
+
+def test_actions_of_dm_control_are_taken_twice() -> None:
+    pytest.importorskip("dm_control")
+    env = environment(DM_TASK, dreamer_learning.settings(DM_TASK, "reconstruction")["env_wrapper"])
+    env.reset(seed=0)
+    ends = [env.step(np.zeros(1))[2:4] for _ in range(500)]
+    assert ends == [*[(False, False)] * 499, (False, True)]
+
+
+# --- RSSM -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_variant_of_rssm_dreams_has_the_same_real_steps_and_turns() -> None:
+    for task, turns in rssm_dreams.TASKS.items():
+        found = {variant: rssm_dreams.settings(task, variant) for variant in rssm_dreams.VARIANTS}
+        assert {steps for steps, _ in found.values()} == {turns["n_timesteps"]}
+        for steps, params in found.values():
+            assert params["learning_starts"] == turns["learning_starts"] <= steps
+            assert params["train_freq"] == turns["train_freq"]
+            assert params["algorithm"] == "ppo"
+        latent, decoded = found["RSSM, latent"][1], found["RSSM, decoded"][1]
+        assert latent == {**decoded, "dream_kwargs": {**decoded["dream_kwargs"], "observation": "latent"}}
+        assert decoded["dream_kwargs"]["observation"] == "decoded"
+        assert found["ensemble"][1]["world_model"] == "ensemble"
+
+
+@pytest.mark.parametrize("variant", ["RSSM, latent", "RSSM, decoded", "model-free"])
+def test_policies_of_rssm_dreams_act_in_reality(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2}
+
+    def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
+        _, params = rssm_dreams.settings(task, variant)
+        params |= {"learning_starts": 130, "train_freq": 100, "num_dreams": 8, "final_dream_timesteps": 256}
+        params |= {"dream_timesteps": 256, "fit_kwargs": {"max_updates": 2}}
+        params["world_model_kwargs"] = {"sequence_length": 8, "architecture": small}
+        return 200, params
+
+    judged: list[int] = []
+    monkeypatch.setattr(real_steps, "evaluate_policy", few_of(judged, real_steps.evaluate_policy))
+    if variant == "model-free":
+        ppo = functools.partial(PPO, "MlpPolicy", "CartPole-v1", n_steps=50, batch_size=50, device="cpu")
+        monkeypatch.setattr(real_steps, "model_free", lambda task, name, seed: ppo(seed=seed))
+    run = real_steps.measure("CartPole-v1", variant, 3, settings)
+    assert (run["real_steps"], run["algorithm"]) == (200, "PPO")
+    assert run["dream_steps"] == (0 if variant == "model-free" else 512)
+    points = [20 * part for part in range(1, 11)] if variant == "model-free" else [130]
+    assert [steps for steps, _ in run["curve"]] == [*points, 200]
+    assert judged == [10] * len(points) + [100]
+    assert 8 <= run["mean_return"] <= 500
+    assert real_steps.measure("CartPole-v1", variant, 3, settings)["curve"] == run["curve"]
+
+
+def few_of(judged: list[int], evaluate: Any) -> Any:
+    """``evaluate_policy`` that plays two episodes, and notes how many it was asked for."""
+
+    def judge(policy: Any, env: Any, episodes: int, **kwargs: Any) -> Any:
+        judged.append(episodes)
+        return evaluate(policy, env, 2, **kwargs)
+
+    return judge
+
+
+def test_rssm_and_ensemble_are_measured_on_the_same_contexts(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    tiny = {
+        "RSSM, latent": {
+            "sequence_length": 8,
+            "architecture": {"deter": 16, "hidden": 8, "units": 8, "stoch": 2, "blocks": 2},
+        },
+        "ensemble": {"members": 2, "elites": 1, "hidden": [8]},
+    }
+    monkeypatch.setattr(rssm_fidelity, "settings", lambda task, variant: (150, {"world_model_kwargs": tiny[variant]}))
+    monkeypatch.setattr(rssm_fidelity, "UPDATES", 2)
+    monkeypatch.setattr(rssm_fidelity, "HELD_OUT", 200)
+    monkeypatch.setattr(rssm_fidelity, "RESULTS", tmp_path / "fidelity.json")
+    rssm_fidelity.main(["--tasks", "Pendulum-v1", "--seeds", "0", "--threads", "1"])
+    ours, theirs = learning_curves.read(tmp_path / "fidelity.json")["runs"]
+    assert [ours["variant"], theirs["variant"]] == ["rssm", "ensemble"]
+    assert ours["steps"] == list(range(1, 51))
+    for same in ("rows", "reward_spread", "steps"):
+        assert ours[same] == theirs[same]
+    assert ours["observation"]["copy"] == theirs["observation"]["copy"]
+    assert ours["reward"]["model"] != theirs["reward"]["model"]
+    header, _, *rows = rssm_fidelity.table([ours, theirs]).splitlines()
+    assert header.endswith("| 1 step | 5 steps | 10 steps | 20 steps | 50 steps |")
+    error = f"{ours['observation']['model'][4]:.3f} ± 0.000"
+    assert next(row for row in rows if "| Pendulum-v1 | observation | rssm (1) |" in row).split(" | ")[4] == error
+    assert "| CartPole-v1 | reward | copy (0) | – | – | – | – | – |" in rows
+    figure = rssm_fidelity.picture([ours, theirs])
+    assert [len(axes.get_lines()) for axes in figure.axes] == [0, 3, 0, 3]

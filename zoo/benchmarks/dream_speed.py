@@ -15,10 +15,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
-import subprocess
-import sys
-import venv
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -40,6 +36,7 @@ from imagine_envs.world_models import Ensemble, World, fit
 from wrappers import SB3VecEnv
 from zoo.benchmarks.dream_speed_report import report
 from zoo.benchmarks.measure import Contestant, interleaved, machine, per_call, spread
+from zoo.benchmarks.peers.processes import Peer, installed
 
 __all__ = ["main"]
 
@@ -253,8 +250,8 @@ def throughput(worlds: dict[str, World], peer: Peer | None, effort: Effort) -> d
             contestants[f"imagine, {name}"], contestants[f"DreamVectorEnv, {name}"] = bare(envs), stepping(envs)
             rows[f"imagine, {name}"] = rows[f"DreamVectorEnv, {name}"] = ours
         if peer is not None:
-            contestants["ModelEnv, tensors"] = peer.stepping(theirs, arrays=False)
-            contestants["ModelEnv, arrays"] = peer.stepping(theirs, arrays=True)
+            contestants["ModelEnv, tensors"] = peer_steps(peer, theirs, arrays=False)
+            contestants["ModelEnv, arrays"] = peer_steps(peer, theirs, arrays=True)
             rows["ModelEnv, tensors"] = rows["ModelEnv, arrays"] = theirs
         seconds = interleaved(contestants, rounds=effort.rounds // 2 + 1, block=effort.block)
         rate = {name: count / seconds[name] for name, count in rows.items()}
@@ -326,55 +323,14 @@ def learning(agent: PPO) -> Contestant:
 # --- mbrl-lib ---------------------------------------------------------------------------------------------------------
 
 
-class Peer:
-    """mbrl-lib's ``ModelEnv`` in a process of its own."""
-
-    def __init__(self, python: Path, threads: int) -> None:
-        self._process = subprocess.Popen(
-            [str(python), str(PEERS / "mbrl_lib.py"), "--threads", str(threads)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        self.versions = self._answer()
-
-    def stepping(self, batch: int, *, arrays: bool) -> Contestant:
-        """Steps of a batch, handed out as arrays or as tensors."""
-
-        def run(times: int) -> float:
-            assert self._process.stdin is not None
-            self._process.stdin.write(json.dumps({"batch": batch, "numpy": arrays, "calls": times}) + "\n")
-            self._process.stdin.flush()
-            return float(self._answer()["seconds"])
-
-        return run
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"mbrl-lib's process ended with status {self._process.wait()}; its errors are above")
-        return dict(json.loads(line))
-
-    def close(self) -> None:
-        """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
-
-
 def peer_python(directory: Path) -> Path:
     """The interpreter of mbrl-lib's virtual environment, which is made where it is missing."""
-    python = directory / "bin" / "python"
-    installed = directory / ".installed"
-    if not installed.exists():
-        print(f"Installing mbrl-lib 0.2.0 into {directory}", file=sys.stderr)
-        venv.create(directory, with_pip=True)
-        pip = [str(python), "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "-r", str(PEERS / "requirements-mbrl.txt")], check=True)
-        subprocess.run([*pip, "--no-deps", "mbrl==0.2.0"], check=True)
-        installed.touch()
-    return python.absolute()
+    return installed(directory, ("-r", str(PEERS / "requirements-mbrl.txt")), ("--no-deps", "mbrl==0.2.0"))
+
+
+def peer_steps(peer: Peer, batch: int, *, arrays: bool) -> Contestant:
+    """Steps of a batch of mbrl-lib's, handed out as arrays or as tensors."""
+    return lambda times: float(peer.ask(batch=batch, numpy=arrays, calls=times)["seconds"])
 
 
 # --- the command ------------------------------------------------------------------------------------------------------
@@ -409,8 +365,10 @@ def main(argv: list[str] | None = None) -> None:
                 found["single"] = single(world, effort)
             if "throughput" in args.parts:
                 with contextlib.ExitStack() as stack:
-                    peer = None if python is None else stack.enter_context(contextlib.closing(Peer(python, threads)))
-                    if peer is not None:
+                    peer = None
+                    if python is not None:
+                        command = (str(python), str(PEERS / "mbrl_lib.py"), "--threads", str(threads))
+                        peer = stack.enter_context(contextlib.closing(Peer(*command)))
                         results["peers"] = peer.versions
                     found["throughput"] = throughput(worlds, peer, effort)
             if "ppo" in args.parts:

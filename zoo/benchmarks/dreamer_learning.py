@@ -1,23 +1,36 @@
 """What Dreamer learns from how many real steps, beside model-free algorithms at the same number.
 
-    python -m zoo.benchmarks.dreamer_learning --work runs/dreamer                  # what is not measured yet (days)
-    python -m zoo.benchmarks.dreamer_learning --work runs/dreamer --tasks CartPole-v1 --seeds 0 1
-    python -m zoo.benchmarks.dreamer_learning --report                             # only the table and the picture
+    python -m zoo.benchmarks.dreamer_learning                                      # what is not measured yet (days)
+    python -m zoo.benchmarks.dreamer_learning --tasks CartPole-v1 --seeds 0 1
+    python -m zoo.benchmarks.dreamer_learning --tasks PixelPendulum-v0 --seeds 0 1 2
+    python -m zoo.benchmarks.dreamer_learning --tasks dm_control/cartpole-swingup-v0 --variants reconstruction sac
+    python -m zoo.benchmarks.dreamer_learning --report                             # only the tables and the picture
 
-The settings are those of ``imagine train --algo dreamer`` (``zoo/hyperparams/dreamer.yml``). The *final* policy is
-judged by 100 real episodes; the points of the curves are judged by 10 each, on environments of their own, and select
-nothing. Runs are checkpointed in ``--work`` and go on exactly where they were killed; what is complete is added to
-``results/dreamer_learning.json``.
+The settings are those of ``imagine train --algo dreamer`` (``zoo/hyperparams/dreamer.yml``); every run's are in the
+results. The *final* policy is judged by 100 real episodes; the points of the curves are judged by 10 each, on
+environments of their own, and select nothing. Runs are checkpointed in ``--work`` and go on exactly where they were
+killed (model-free ones begin anew); what is complete is added to ``results/dreamer_learning.json``.
+
+Without ``--tasks`` the three classic tasks are measured. The others are chosen by name:
+
+- ``PixelPendulum-v0`` (:mod:`zoo.benchmarks.pixel_pendulum`): one picture of 64 × 64 in which velocity cannot be seen.
+  Dreamer remembers; the model-free algorithms see three pictures at once (``VecFrameStack``).
+- ``dm_control/…`` through shimmy (``pip install 'imagine-rl[dm-control]'``): positions and velocities as a ``Dict``,
+  for ``MultiInputPolicy``. Every action is taken twice, as in what DreamerV3 published: an episode of 1,000 simulator
+  steps has 500 real steps here. The published points count *simulator* steps (100k are 50,000 real steps here) and are
+  returns of training episodes, with sampled actions, of the 12M model at a train ratio of 512 in 16 environments.
 """
 
 from __future__ import annotations
 
-import argparse
+import functools
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import torch
 import yaml
@@ -26,22 +39,46 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.vec_env import VecEnv, VecNormalize
 
 from imagine_agents import Dreamer
 from imagine_agents.common.checkpoint import load_checkpoint, read_progress, save_checkpoint
-from imagine_envs.storage import atomic_file, load_json, save_json
-from zoo.benchmarks.measure import machine
-from zoo.benchmarks.model_free import model_free
+from zoo.benchmarks.environments import environment, resumable
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
+from zoo.benchmarks.model_free import model_free, model_free_settings, wrapped_alike
 
 RESULTS = Path(__file__).parent / "results" / "dreamer_learning.json"
-PICTURE = Path(__file__).parent / "results" / "dreamer_learning.png"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "dreamer.yml"
 
-TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -200.0, "Acrobot-v1": -100.0}
+TARGETS = {
+    "CartPole-v1": 475.0,
+    "Pendulum-v1": -200.0,
+    "Acrobot-v1": -100.0,
+    "PixelPendulum-v0": None,
+    "dm_control/cartpole-swingup-v0": 528.0,
+    "dm_control/reacher-easy-v0": 693.0,
+}
 """Task → the mean return to reach within ``n_timesteps`` real steps of the hyper-parameter file."""
 
-MODEL_FREE = {"CartPole-v1": ("ppo", "dqn"), "Pendulum-v1": ("ppo", "sac"), "Acrobot-v1": ("ppo", "dqn")}
+DEFAULT = ("CartPole-v1", "Pendulum-v1", "Acrobot-v1")
+"""What is measured where no task is named."""
+
+MODEL_FREE = {
+    "CartPole-v1": ("ppo", "dqn"),
+    "Pendulum-v1": ("ppo", "sac"),
+    "Acrobot-v1": ("ppo", "dqn"),
+    "PixelPendulum-v0": ("ppo", "sac"),
+    "dm_control/cartpole-swingup-v0": ("sac",),
+    "dm_control/reacher-easy-v0": ("sac",),
+}
+
+REPEAT = 2
+"""Simulator steps in a real step of dm_control's tasks, as in the hyper-parameter file."""
+
+PUBLISHED = {
+    "dm_control/cartpole-swingup-v0": {50_000: 322.0, 100_000: 528.0},
+    "dm_control/reacher-easy-v0": {50_000: 631.0, 100_000: 693.0},
+}
+"""DreamerV3's returns after so many simulator steps (scores/dmc_proprio-dreamerv3 of danijar/dreamerv3)."""
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "reconstruction": {},
@@ -50,25 +87,31 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Of Dreamer: what shapes the state."""
 
+COLORS = {
+    "reconstruction": "#0072B2",
+    "reward only": "#CC79A7",
+    "contrastive": "#009E73",
+    "ppo": "#999999",
+    "dqn": "#D55E00",
+    "sac": "#E69F00",
+}
+"""Everything that is compared."""
+
 _POINTS = 20
 
 
-def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
-    """Real steps, and Dreamer's keyword arguments."""
-    params = dict(yaml.safe_load(HYPERPARAMS.read_text())[task])
-    steps = int(params.pop("n_timesteps"))
-    params.pop("n_envs", None)
-    params.update(VARIANTS.get(variant, {}))
-    return steps, params
+def settings(task: str, variant: str) -> dict[str, Any]:
+    """What a run of Dreamer is made of: real steps, wrappers, Dreamer's keyword arguments; or a model-free one's."""
+    own = dict(yaml.safe_load(HYPERPARAMS.read_text())[task])
+    if variant in VARIANTS:
+        return {**own, **VARIANTS[variant]}
+    around = {key: own[key] for key in ("n_timesteps", "env_wrapper") if key in own}
+    return {**around, **model_free_settings(task, variant)}
 
 
-def episodes(model: BaseAlgorithm, task: str, count: int, seed: int) -> list[float]:
+def episodes(model: BaseAlgorithm, make: Callable[[], gym.Env], count: int, seed: int) -> list[float]:
     """Returns of real episodes, ten at a time."""
-    env: VecEnv = make_vec_env(task, n_envs=10, seed=seed + 10_000)
-    normalize = model.get_vec_normalize_env()
-    if normalize is not None:
-        env = VecNormalize(env, training=False, norm_reward=False)
-        env.obs_rms = normalize.obs_rms
+    env = wrapped_alike(make_vec_env(make, n_envs=10, seed=seed + 10_000), model)
     try:
         return [float(value) for value in evaluate_policy(model, env, count, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
     finally:
@@ -78,67 +121,81 @@ def episodes(model: BaseAlgorithm, task: str, count: int, seed: int) -> list[flo
 class _Curve(BaseCallback):
     """Judges the policy at every twentieth of the run, and leaves a checkpoint there."""
 
-    def __init__(self, task: str, seed: int, every: int, folder: Path | None, curve: list[Any], seconds: float) -> None:
+    def __init__(
+        self, make: Callable[[], gym.Env], seed: int, every: int, folder: Path | None, progress: dict[str, Any]
+    ) -> None:
         super().__init__()
-        self.curve, self.seconds = curve, seconds
-        self._task, self._seed, self._every, self._folder = task, seed, every, folder
-        self._next = every * (len(curve) + 1)
+        self.progress = progress
+        self._make, self._seed, self._every, self._folder = make, seed, every, folder
+        self._next = every * (len(progress["curve"]) + 1)
         self._since = time.perf_counter()
 
     def _on_rollout_start(self) -> None:  # between updates and the next real step
         if self.num_timesteps < self._next:
             return
         self._next += self._every
-        self.seconds += time.perf_counter() - self._since
+        self._stop_the_clock()
         streams = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  (judging must not change learning)
-        self.curve.append((self.num_timesteps, float(np.mean(episodes(self.model, self._task, 10, self._seed)))))
+        point = (self.num_timesteps, float(np.mean(episodes(self.model, self._make, 10, self._seed))))
         torch.set_rng_state(streams[0])
         np.random.set_state(streams[1])  # noqa: NPY002
-        print(f"  {self._task} seed {self._seed}: {self.curve[-1]} after {self.seconds:.0f} s", flush=True)
+        self.progress["curve"].append(point)
+        print(f"  seed {self._seed}: {point} after {self.progress['seconds']:.0f} s", flush=True)
         if self._folder is not None:
-            progress = {"curve": self.curve, "seconds": self.seconds}
-            save_checkpoint(self.model, self._folder, progress=progress, overwrite=True)
+            save_checkpoint(self.model, self._folder, progress=self.progress, overwrite=True)
         self._since = time.perf_counter()
+
+    def _stop_the_clock(self) -> None:
+        self.progress["seconds"] += time.perf_counter() - self._since
 
     def _on_step(self) -> bool:
         return True
 
     def _on_training_end(self) -> None:
-        self.seconds += time.perf_counter() - self._since
+        self._stop_the_clock()
 
 
-def measure(task: str, variant: str, seed: int, work: Path) -> dict[str, Any]:
-    """One run: trains (or goes on), judges the final policy by 100 real episodes."""
-    steps, params = settings(task, variant)
-    folder = work / f"{task}-{variant.replace(' ', '-')}-{seed}"
-    curve: list[Any] = []
-    seconds = 0.0
+def measure(task: str, variant: str, seed: int, work: Path) -> Run:
+    """One run: trains (or goes on), judges the final policy by 100 real episodes.
+
+    Raises:
+        ValueError: If the run in ``work`` was begun with other settings.
+    """
+    chosen = settings(task, variant)
+    steps = int(chosen["n_timesteps"])
+    make = functools.partial(environment, task, chosen.get("env_wrapper"))
+    folder = work / f"{task.replace('/', '-')}-{variant.replace(' ', '-')}-{seed}"
+    progress: dict[str, Any] = {"curve": [], "seconds": 0.0, "settings": chosen}
     model: BaseAlgorithm
     if variant not in VARIANTS:
-        model = model_free(task, variant, seed)
+        model = model_free(task, variant, seed, make)
     elif folder.is_dir():
+        saved = read_progress(folder)
+        progress = {key: saved.get(key) for key in progress}
+        if progress["settings"] != chosen:
+            raise ValueError(
+                f"{folder} was begun with {progress['settings']}, not with {chosen}; remove it to begin anew"
+            )
         model = load_checkpoint(Dreamer, folder, device="cpu")
-        progress = read_progress(folder)
-        curve, seconds = progress["curve"], progress["seconds"]
         print(f"  {task} {variant} seed {seed}: going on from {model.num_timesteps} steps", flush=True)
     else:
-        model = Dreamer(params.pop("policy"), task, seed=seed, device="cpu", **params)
-    checkpoints = folder if variant in VARIANTS else None
-    callback = _Curve(task, seed, steps // _POINTS, checkpoints, curve, seconds)
+        params = {key: value for key, value in chosen.items() if key not in ("n_timesteps", "env_wrapper", "n_envs")}
+        model = Dreamer(params.pop("policy"), resumable(make), seed=seed, device="cpu", **params)
+    callback = _Curve(make, seed, steps // _POINTS, folder if variant in VARIANTS else None, progress)
     model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
-    returns = episodes(model, task, 100, seed)
+    returns = episodes(model, make, 100, seed)
     result = {
         "task": task,
         "variant": variant,
         "seed": seed,
+        "settings": chosen,
         "real_steps": model.num_timesteps,
         "updates": model._n_updates,
-        "train_ratio": params.get("train_ratio"),
         "mean_return": float(np.mean(returns)),
         "std_return": float(np.std(returns)),
-        "seconds": callback.seconds,
+        "seconds": progress["seconds"],
         "threads": torch.get_num_threads(),
-        "curve": [*callback.curve, (model.num_timesteps, float(np.mean(returns)))],
+        "curve": [*progress["curve"], (model.num_timesteps, float(np.mean(returns)))],
     }
     shutil.rmtree(folder, ignore_errors=True)
     return result
@@ -148,80 +205,54 @@ def _variants(task: str) -> list[str]:
     return [*VARIANTS, *MODEL_FREE[task]]
 
 
-def table(runs: list[dict[str, Any]]) -> str:
-    """The results in Markdown: mean ± standard deviation over the seeds."""
-    names = [*VARIANTS, "ppo", "dqn", "sac"]
-    lines = [
-        "| task | real steps | train ratio | target | " + " | ".join(names) + " | hours a run |",
-        "|---" * (5 + len(names)) + "|",
-    ]
+def table(runs: list[Run]) -> str:
+    """The results in Markdown: mean ± standard deviation over the seeds; for dm_control beside what was published."""
+    rows = []
     for task, target in TARGETS.items():
-        steps, params = settings(task, "reconstruction")
-        cells = []
-        for variant in names:
-            found = [run["mean_return"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            cells.append(f"{np.mean(found):.1f} ± {np.std(found):.1f} ({len(found)})" if found else "–")
-        took = [r["seconds"] / 3600 for r in runs if (r["task"], r["variant"]) == (task, "reconstruction")]
+        own = settings(task, "reconstruction")
+        took = [run["seconds"] / 3600 for run in of(runs, task, "reconstruction")]
+        cells = [outcome(runs, task, name) for name in COLORS]
+        aim = "–" if target is None else f"{target:g}"
         hours = f"{np.mean(took):.2f}" if took else "–"
-        row = (task, f"{steps:,}", f"{params['train_ratio']:g}", f"{target:g}", *cells, hours)
-        lines.append("| " + " | ".join(row) + " |")
-    return "\n".join(lines)
+        rows.append((task, f"{own['n_timesteps']:,.0f}", f"{own['train_ratio']:g}", aim, *cells, hours))
+    header = ("task", "real steps", "train ratio", "target", *COLORS, "hours a run")
+    return markdown(header, rows) + "\n\n" + _published(runs)
 
 
-def picture(runs: list[dict[str, Any]]) -> Figure:
-    """Learning curves: mean over the seeds, the band from the worst to the best."""
-    figure = Figure(figsize=(4.2 * len(TARGETS), 3.4), layout="constrained")
-    palette = ("#0072B2", "#CC79A7", "#009E73", "#999999", "#D55E00", "#E69F00")
-    colors = dict(zip((*VARIANTS, "ppo", "dqn", "sac"), palette, strict=True))
-    for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
-        for variant, color in colors.items():
-            curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            if not curves:
-                continue
-            length = min(map(len, curves))
-            steps = [point[0] for point in curves[0][:length]]
-            values = np.array([[point[1] for point in curve[:length]] for curve in curves])
-            axes.plot(steps, values.mean(0), color=color, label=f"{variant} ({len(curves)})", marker=".")
-            axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
-        axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="real steps", xlim=(0, None))
-        axes.grid(alpha=0.2)
-        axes.legend(fontsize=7)
-    figure.axes[0].set_ylabel("return in reality")
-    return figure
+def _published(runs: list[Run]) -> str:
+    """Points of the curves beside DreamerV3's."""
+    rows = []
+    for task, points in PUBLISHED.items():
+        for simulated, score in points.items():
+            judged = []
+            for run in of(runs, task, "reconstruction"):
+                steps, returns = np.array(run["curve"]).T
+                if steps[-1] >= simulated / REPEAT:
+                    judged.append(np.interp(simulated / REPEAT, steps, returns))
+            cell = f"{np.mean(judged):.1f} ± {np.std(judged):.1f} ({len(judged)})" if judged else "–"
+            rows.append((task, f"{simulated:,}", f"{score:g}", cell))
+    return markdown(("task", "simulator steps", "DreamerV3, published", "reconstruction"), rows)
 
 
-def main() -> None:
+def picture(runs: list[Run]) -> Figure:
+    """Learning curves of what was measured."""
+    measured = {run["task"] for run in runs}
+    return curves(runs, {task: target for task, target in TARGETS.items() if task in measured}, COLORS, width=4.2)
+
+
+def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--variants", nargs="+", help="default: all")
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--threads", type=int, default=1)
+    parser = arguments(__doc__, list(TARGETS), list(COLORS), RESULTS, default=DEFAULT)
     parser.add_argument("--work", type=Path, default=Path("runs/dreamer_learning"), help="folder of the checkpoints")
-    parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"machine": machine(), "runs": []}
-    runs = results["runs"]
-    known = {(run["task"], run["variant"], run["seed"]) for run in runs}
-    for seed in args.seeds:
-        for task in args.tasks:
-            for variant in args.variants or _variants(task):
-                if args.report or (task, variant, seed) in known or variant not in _variants(task):
-                    continue
-                run = measure(task, variant, seed, args.work)
-                print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
-                # Another measurement may have added its runs meanwhile.
-                results = load_json(args.results) if args.results.exists() else results
-                results["runs"].append(run)
-                runs = results["runs"]
-                save_json(args.results, results)
-    print(table(runs))
-    if runs and args.results == RESULTS:
-        with atomic_file(PICTURE) as temporary:
-            picture(runs).savefig(temporary, dpi=110)
+    args = parser.parse_args(argv)
+    wanted = [
+        (task, variant, seed)
+        for seed in args.seeds
+        for task in args.tasks
+        for variant in args.variants
+        if variant in _variants(task)
+    ]
+    publish(args, wanted, functools.partial(measure, work=args.work), table, picture)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
-import json
-import subprocess
 import sys
-import venv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,12 +35,12 @@ import numpy as np
 import torch
 from torch import nn
 
-import zoo
 from imagine_agents import Dreamer
 from imagine_agents.dreamer.presets import BEHAVIOURS
 from imagine_envs.storage import load_json, save_json
 from zoo.benchmarks.dreamer_speed_report import report
 from zoo.benchmarks.measure import Contestant, interleaved, machine, per_call, spread
+from zoo.benchmarks.peers.processes import Peer, installed
 from zoo.benchmarks.peers.serving import Learner, operations, parameters
 
 __all__ = ["CASES", "Case", "Ours", "main"]
@@ -216,53 +213,19 @@ def compared(ours: Contestant, theirs: Contestant | None, *, rounds: int, block:
 # --- the peers --------------------------------------------------------------------------------------------------------
 
 
-class Peer:
-    """Another library in a process of its own; see :func:`~zoo.benchmarks.peers.serving.serve`.
+def asked(peer: Peer, case: Case, what: str, calls: int = 1) -> dict[str, Any]:
+    """What a peer answers; see :func:`~zoo.benchmarks.peers.serving.serve`."""
+    return peer.ask(learner=case.learner, do=what, calls=calls)
 
-    Args:
-        command: Starts it.
-    """
 
-    def __init__(self, *command: str) -> None:
-        self._name = " ".join(command)
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=Path(zoo.__file__).parents[1]
-        )
-        self.versions = self._answer()
-
-    def asked(self, case: Case, what: str, calls: int = 1) -> dict[str, Any]:
-        """What it answers."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(json.dumps({"learner": case.learner, "do": what, "calls": calls}) + "\n")
-        self._process.stdin.flush()
-        return self._answer()
-
-    def doing(self, case: Case, what: str) -> Contestant:
-        """It as a contestant: "update" or "act"."""
-        return lambda times: float(self.asked(case, what, times)["seconds"])
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self._name} ended with status {self._process.wait()}; its errors are above")
-        return dict(json.loads(line))
-
-    def close(self) -> None:
-        """Ends the process."""
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait()
+def doing(peer: Peer, case: Case, what: str) -> Contestant:
+    """A peer as a contestant: "update" or "act"."""
+    return lambda times: float(asked(peer, case, what, times)["seconds"])
 
 
 def peer_python(directory: Path) -> Path:
     """The interpreter of the peers' virtual environment, which is made where it is missing."""
-    python = directory / "bin" / "python"
-    if not python.exists():
-        print(f"Installing sheeprl into {directory}", file=sys.stderr)
-        venv.create(directory, with_pip=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", "-r", str(REQUIREMENTS)], check=True)
-    return python.absolute()
+    return installed(directory, ("-r", str(REQUIREMENTS)))
 
 
 def commands(python: Path, threads: int, checkout: Path | None) -> dict[str, list[str]]:
@@ -283,12 +246,12 @@ def measure(case: Case, peer: Peer | None, effort: Effort, *, acts: bool, counts
     found: dict[str, Any] = {}
     if counts:
         found["size"] = {
-            what: {"ours": our, **({} if peer is None else {"theirs": peer.asked(case, what)})}
+            what: {"ours": our, **({} if peer is None else {"theirs": asked(peer, case, what)})}
             for what, our in (("parameters", parameters(ours)), ("operations", operations(ours.update)))
         }
     tasks = [("update", effort.rounds[case.peer], 0.0), *([("act", effort.acting, 0.05)] if acts else [])]
     for task, rounds, block in tasks:
-        theirs = None if peer is None else peer.doing(case, task)
+        theirs = None if peer is None else doing(peer, case, task)
         found[task] = compared(per_call(getattr(ours, task)), theirs, rounds=rounds, block=block)
     return found
 

@@ -12,29 +12,30 @@ to ``results/real_steps.json`` after each run, so that a killed measurement goes
 
 from __future__ import annotations
 
-import argparse
 import time
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
-import torch
 import yaml
 from matplotlib.figure import Figure
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import VecEnv, VecMonitor
 
 from imagine_agents import ImaginationTrainer
-from imagine_envs.storage import atomic_file, load_json, save_json
-from zoo.benchmarks.measure import machine
+from wrappers import SB3VecEnv
+from wrappers.latent_observation import LatentVectorObservation
+from zoo.agents import NormalizedPolicy
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, outcome, publish
 from zoo.benchmarks.model_free import model_free
 
 RESULTS = Path(__file__).parent / "results" / "real_steps.json"
-PICTURE = Path(__file__).parent / "results" / "real_steps.png"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "imagination.yml"
 
 TARGETS = {"CartPole-v1": 475.0, "Pendulum-v1": -180.0, "Acrobot-v1": -100.0, "MountainCarContinuous-v0": 85.0}
@@ -48,6 +49,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "model-free": {},
 }
 """What is compared; changes to the settings of the trainer."""
+
+COLORS = ("#0072B2", "#CC79A7", "#999999", "#009E73", "#D55E00")
 
 
 def settings(task: str, variant: str) -> tuple[int, dict[str, Any]]:
@@ -65,7 +68,7 @@ class _Curve(BaseCallback):
 
     def __init__(self, task: str, points: list[int], seed: int) -> None:
         super().__init__()
-        self._env, self._points, self._seed = Monitor(gym.make(task)), list(points), seed
+        self._task, self._points, self._seed = task, list(points), seed
         self.curve: list[tuple[int, float]] = []
 
     def _on_step(self) -> bool:
@@ -75,7 +78,8 @@ class _Curve(BaseCallback):
         return True
 
     def _judge(self) -> None:
-        self.curve.append((self.num_timesteps, _mean_return(self.model, self._env, 10, self._seed)))
+        returns = _returns(self.model, self._task, 10, self._seed)
+        self.curve.append((self.num_timesteps, float(np.mean(returns))))
 
 
 class _TrainerCurve(_Curve):
@@ -89,34 +93,42 @@ class _TrainerCurve(_Curve):
             self._judge()
 
 
-def _mean_return(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> float:
-    return float(np.mean(_returns(model, env, episodes, seed)))
-
-
-def _returns(model: BaseAlgorithm, env: gym.Env, episodes: int, seed: int) -> list[float]:
+def _returns(model: BaseAlgorithm, task: str, episodes: int, seed: int) -> list[float]:
+    """Returns of real episodes; of a policy of latent dreams ten at a time, seen through its world."""
     normalize = model.get_vec_normalize_env()
-    policy = model
-    if normalize is not None:  # the policy sees normalised observations
-        policy = _Normalized(model, normalize)  # type: ignore[assignment]
-    env.reset(seed=seed + 10_000)
+    # The policy sees what it learned from: normalised observations, or features.
+    policy: Any = model if normalize is None else NormalizedPolicy(model, normalize)
+    env: gym.Env | VecEnv
+    if isinstance(model, ImaginationTrainer) and model.latent:
+        assert model.world is not None
+        same_step = {"autoreset_mode": gym.vector.AutoresetMode.SAME_STEP}
+        batch = gym.make_vec(task, num_envs=10, vectorization_mode="sync", vector_kwargs=same_step)
+        env = VecMonitor(SB3VecEnv(LatentVectorObservation(batch, model.world)))
+        env.seed(seed + 10_000)
+    else:
+        env = Monitor(gym.make(task))
+        env.reset(seed=seed + 10_000)
     return [float(value) for value in evaluate_policy(policy, env, episodes, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
 
 
-class _Normalized:
-    def __init__(self, model: BaseAlgorithm, normalize: Any) -> None:
-        self._model, self._normalize = model, normalize
+def measure(
+    task: str,
+    variant: str,
+    seed: int,
+    settings: Callable[[str, str], tuple[int, dict[str, Any]]] = settings,
+) -> Run:
+    """One run: trains, judges the final policy by 100 real episodes.
 
-    def predict(self, observation: Any, *args: Any, **kwargs: Any) -> Any:
-        return self._model.predict(self._normalize.normalize_obs(observation), *args, **kwargs)
-
-
-def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
-    """One run: trains, judges the final policy by 100 real episodes."""
+    Args:
+        task: The environment's id.
+        variant: What is trained; "model-free" is the same algorithm without a model.
+        seed: Of everything.
+        settings: Real steps, and the trainer's keyword arguments, of a task and a variant.
+    """
     began = time.perf_counter()
     steps, params = settings(task, variant)
     curve: _Curve
     if variant == "model-free":
-        # The same algorithm without a model.
         model = model_free(task, params.get("algorithm", "ppo"), seed)
         curve = _Curve(task, [round(steps * part / 10) for part in range(1, 11)], seed)
         model.learn(steps, callback=curve)
@@ -129,7 +141,7 @@ def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
             trainer.learn(steps, callback=curve)
         model, dreamed = trainer, trainer.dream_steps
     trained = time.perf_counter() - began
-    returns = _returns(model, Monitor(gym.make(task)), 100, seed)
+    returns = _returns(model, task, 100, seed)
     curve.curve.append((model.num_timesteps, float(np.mean(returns))))
     return {
         "task": task,
@@ -145,70 +157,30 @@ def measure(task: str, variant: str, seed: int) -> dict[str, Any]:
     }
 
 
-def table(runs: list[dict[str, Any]]) -> str:
+def table(runs: list[Run]) -> str:
     """The results in Markdown: mean ± standard deviation over the seeds."""
-    lines = ["| task | real steps | target | " + " | ".join(VARIANTS) + " |", "|---" * (3 + len(VARIANTS)) + "|"]
-    for task, target in TARGETS.items():
-        cells = []
-        for variant in VARIANTS:
-            found = [run["mean_return"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            cells.append(f"{np.mean(found):.1f} ± {np.std(found):.1f} ({len(found)})" if found else "–")
-        lines.append(f"| {task} | {settings(task, 'imagination')[0]:,} | {target:g} | " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    rows = [
+        (
+            task,
+            f"{settings(task, 'imagination')[0]:,}",
+            f"{target:g}",
+            *(outcome(runs, task, name) for name in VARIANTS),
+        )
+        for task, target in TARGETS.items()
+    ]
+    return markdown(("task", "real steps", "target", *VARIANTS), rows)
 
 
-def picture(runs: list[dict[str, Any]]) -> Figure:
-    """Learning curves: mean over the seeds, the band from the worst to the best."""
-    figure = Figure(figsize=(3.6 * len(TARGETS), 3.4), layout="constrained")
-    colors = dict(zip(VARIANTS, ("#0072B2", "#CC79A7", "#999999", "#009E73", "#D55E00"), strict=True))
-    for axes, (task, target) in zip(figure.subplots(1, len(TARGETS)), TARGETS.items(), strict=True):
-        for variant, color in colors.items():
-            curves = [run["curve"] for run in runs if (run["task"], run["variant"]) == (task, variant)]
-            if not curves:
-                continue
-            length = min(map(len, curves))
-            steps = [point[0] for point in curves[0][:length]]
-            values = np.array([[point[1] for point in curve[:length]] for curve in curves])
-            axes.plot(steps, values.mean(0), color=color, label=f"{variant} ({len(curves)})", marker=".")
-            axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
-        axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="real steps", xlim=(0, None))
-        axes.grid(alpha=0.2)
-        axes.legend(fontsize=7)
-    figure.axes[0].set_ylabel("return in reality")
-    return figure
+def picture(runs: list[Run]) -> Figure:
+    """Learning curves."""
+    return curves(runs, TARGETS, dict(zip(VARIANTS, COLORS, strict=True)))
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tasks", nargs="+", default=list(TARGETS), choices=list(TARGETS))
-    parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2, 3, 4])
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--report", action="store_true", help="measure nothing")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"machine": machine(), "runs": []}
-    runs = results["runs"]
-    known = {(run["task"], run["variant"], run["seed"]) for run in runs}
-    for task in args.tasks:
-        for variant in args.variants:
-            for seed in args.seeds:
-                if args.report or (task, variant, seed) in known:
-                    continue
-                run = measure(task, variant, seed)
-                print(f"{task} {variant} seed {seed}: {run['mean_return']:.1f} in {run['seconds']:.0f} s", flush=True)
-                # Another measurement may have added its runs meanwhile.
-                results = load_json(args.results) if args.results.exists() else results
-                results["runs"].append(run)
-                runs = results["runs"]
-                save_json(args.results, results)
-    print(table(runs))
-    if runs and args.results == RESULTS:
-        with atomic_file(PICTURE) as temporary:
-            picture(runs).savefig(temporary, dpi=110)
+    args = arguments(__doc__, list(TARGETS), list(VARIANTS), RESULTS).parse_args(argv)
+    wanted = [(task, variant, seed) for task in args.tasks for variant in args.variants for seed in args.seeds]
+    publish(args, wanted, measure, table, picture)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ all of it; a process killed at any instruction leaves the checkpoints that were 
 
 from __future__ import annotations
 
+import copyreg
+import inspect
+import io
 import os
 import pickle
 import random
@@ -22,7 +25,7 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.type_aliases import GymEnv
-from stable_baselines3.common.vec_env import VecNormalize
+from stable_baselines3.common.vec_env import VecEnvWrapper, VecNormalize
 
 from imagine_envs.experience import Replay
 from imagine_envs.storage import (
@@ -42,6 +45,7 @@ _VERSION = 1
 _MODEL, _NORMALIZE, _RNG, _PROGRESS = "model.zip", "vecnormalize.pkl", "rng.json", "progress.json"
 _BUFFER, _REPLAY = "replay_buffer.pkl", "replay"  # SB3's own buffers are pickles, ours is a directory
 _ENV = "env.pkl"
+_MEMBERS = "class_attributes"  # of SB3's VecEnvWrapper
 
 AlgorithmT = TypeVar("AlgorithmT", bound=BaseAlgorithm)
 
@@ -281,10 +285,26 @@ def _pickled_env(model: BaseAlgorithm) -> bytes | None:
     """The environment with all of its state, None where that is not wanted or not possible."""
     if not getattr(model, "resumes_exactly", False) or model.get_vec_normalize_env() is not None:
         return None  # VecNormalize is pickled without what it is around
+    stream = io.BytesIO()
     try:
-        return pickle.dumps(model.env)
+        _EnvPickler(stream).dump(model.env)
     except Exception:  # whatever an environment holds may refuse in its own way
         return None
+    return stream.getvalue()
+
+
+class _EnvPickler(pickle.Pickler):
+    """Pickles SB3's wrappers too, which list the members of their class, and some of those cannot be pickled."""
+
+    def reducer_override(self, value: Any) -> Any:
+        if not isinstance(value, VecEnvWrapper):
+            return NotImplemented
+        state = {name: part for name, part in vars(value).items() if name != _MEMBERS}
+        return copyreg.__newobj__, (type(value),), state, None, None, _restore_wrapper  # type: ignore[attr-defined]
+
+
+def _restore_wrapper(wrapper: VecEnvWrapper, state: dict[str, Any]) -> None:
+    vars(wrapper).update(state, **{_MEMBERS: dict(inspect.getmembers(type(wrapper)))})
 
 
 def _truncate_open_episodes(buffer: Any) -> None:

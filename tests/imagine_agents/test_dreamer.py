@@ -986,6 +986,19 @@ class StopAfter(BaseCallback):
         return self.n_calls <= self.steps
 
 
+def test_a_run_on_images_is_resumed_in_the_middle_of_its_episode(tmp_path: Path) -> None:
+    """SB3 wraps images whose channels are last; its wrappers cannot be pickled as they are."""
+    model = tiny(diaries(2, kind="image", lengths=(50,)), train_ratio=1e-9).learn(16)
+    assert isinstance(model.env, VecTransposeImage)
+    save_checkpoint(model, tmp_path / "checkpoint")
+    resumed = load_checkpoint(Dreamer, tmp_path / "checkpoint", device="cpu")
+    assert isinstance(resumed.env, VecTransposeImage)
+    assert resumed.env.class_attributes.keys() == model.env.class_attributes.keys()
+    resumed.learn(10, reset_num_timesteps=False)
+    assert [diary.unwrapped.step_number for diary in resumed.env.unwrapped.envs] == [13, 13]
+    assert stream(resumed.replay_buffer, 0).first[0].nonzero().flatten().tolist() == [0]
+
+
 def test_an_environment_that_is_given_is_reset(tmp_path: Path) -> None:
     model = tiny(diaries(1, lengths=(50,)), train_ratio=1e-9).learn(15)
     save_checkpoint(model, tmp_path / "checkpoint")

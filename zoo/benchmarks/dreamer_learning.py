@@ -42,7 +42,7 @@ from stable_baselines3.common.evaluation import evaluate_policy
 
 from imagine_agents import Dreamer
 from imagine_agents.common.checkpoint import load_checkpoint, read_progress, save_checkpoint
-from zoo.benchmarks.environments import environment, resumable
+from zoo.benchmarks.environments import environment
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
 from zoo.benchmarks.model_free import model_free, model_free_settings, wrapped_alike
 
@@ -180,7 +180,7 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         print(f"  {task} {variant} seed {seed}: going on from {model.num_timesteps} steps", flush=True)
     else:
         params = {key: value for key, value in chosen.items() if key not in ("n_timesteps", "env_wrapper", "n_envs")}
-        model = Dreamer(params.pop("policy"), resumable(make), seed=seed, device="cpu", **params)
+        model = Dreamer(params.pop("policy"), make_vec_env(make), seed=seed, device="cpu", **params)
     callback = _Curve(make, seed, steps // _POINTS, folder if variant in VARIANTS else None, progress)
     model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
     returns = episodes(model, make, 100, seed)

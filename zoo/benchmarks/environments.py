@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
 import gymnasium as gym
 from rl_zoo3.utils import get_wrapper_class  # at once: it replaces wrappers, and those before could not be pickled
-from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.preprocessing import is_image_space, is_image_space_channels_first
-from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
 import zoo.benchmarks.pixel_pendulum  # noqa: F401  (registers PixelPendulum-v0)
 
-__all__ = ["DM_CONTROL", "environment", "resumable"]
+__all__ = ["DM_CONTROL", "environment"]
 
 DM_CONTROL = "dm_control/"
 """What the ids begin with that shimmy registers."""
@@ -43,22 +38,3 @@ def environment(task: str, env_wrapper: Any = None) -> gym.Env:
         env.unwrapped.spec = None  # a function without a name is in it, and the environment is to be pickled
     wrap = get_wrapper_class({"env_wrapper": env_wrapper})
     return env if wrap is None else wrap(env)
-
-
-def resumable(make: Callable[[], gym.Env]) -> VecEnv:
-    """One environment as SB3 would wrap it, such that a checkpoint can keep it in the middle of its episode."""
-    env = make_vec_env(make, n_envs=1)
-    space = env.observation_space
-    if isinstance(space, gym.spaces.Box) and is_image_space(space) and not is_image_space_channels_first(space):
-        return _Transposed(env)
-    return env
-
-
-class _Transposed(VecTransposeImage):
-    """What SB3 puts around images. SB3's own cannot be pickled, for it lists the members of its class."""
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in vars(self).items() if name != "class_attributes"}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        vars(self).update(state, class_attributes=dict(inspect.getmembers(type(self))))

@@ -71,7 +71,14 @@ class Batch:
 
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on ``device``."""
-        return self.map(lambda tensor: tensor.to(device, non_blocking=True))
+        to_gpu = torch.device(device).type == "cuda"
+
+        def moved(tensor: Tensor) -> Tensor:
+            # Only from pinned memory does the copy run beside what the GPU still does.
+            pinned = tensor.pin_memory() if to_gpu and not tensor.is_cuda else tensor
+            return pinned.to(device, non_blocking=True)
+
+        return self.map(moved)
 
     def __getitem__(self, rows: Any) -> Batch:
         """The windows that ``rows`` (indices, mask or slice over B) selects."""

@@ -35,6 +35,7 @@ import numpy as np
 import torch
 import yaml
 from matplotlib.figure import Figure
+from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
@@ -180,6 +181,7 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         print(f"  {task} {variant} seed {seed}: going on from {model.num_timesteps} steps", flush=True)
     else:
         params = {key: value for key, value in chosen.items() if key not in ("n_timesteps", "env_wrapper", "n_envs")}
+        params = ExperimentManager._preprocess_schedules(params)
         model = Dreamer(params.pop("policy"), make_vec_env(make), seed=seed, device="cpu", **params)
     callback = _Curve(make, seed, steps // _POINTS, folder if variant in VARIANTS else None, progress)
     model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)

@@ -24,7 +24,7 @@ from imagine_agents.dreamer.behaviour import actor_loss, critic_loss, imagine, r
 from imagine_agents.dreamer.policies import DreamerPolicy, detached
 from imagine_agents.dreamer.presets import BEHAVIOURS
 from imagine_envs.experience import Batch, Replay
-from imagine_envs.spaces import to_tensor
+from imagine_envs.spaces import map_observation, to_tensor
 
 __all__ = ["Dreamer"]
 
@@ -316,6 +316,8 @@ class Dreamer(OffPolicyAlgorithm):
         history: list[Tensor] = []
         for _ in range(gradient_steps):
             batch = self.replay_buffer.sample(batch_size or self.batch_size, self._vec_normalize_env, self._choosing)
+            if self._n_updates == 0 and not history:
+                self.policy.world.standardize(map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation))
             metrics = self._update(batch)
             names = list(metrics)
             history.append(torch.stack([value.float() for value in metrics.values()]))

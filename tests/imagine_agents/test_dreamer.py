@@ -733,6 +733,25 @@ def test_v1_solves_a_riddle() -> None:
     assert right.tolist() == [2, 0, 1]
 
 
+def test_the_first_batch_says_what_the_units_are(tmp_path: Path) -> None:
+    model = tiny(diaries(1, lengths=(50,)), learning_starts=20, train_ratio=1e-9).learn(40)
+    batches = without_updates(model)
+    standard = model.policy.world.encoder.standard
+    everything = torch.as_tensor(np.stack([model.replay_buffer.replay.sequences(1).observation])).flatten(0, -2)
+    assert torch.equal(standard("", everything), everything)
+    model.train(2)
+    first, second = (batch.observation.flatten(0, 1) for batch in batches)
+    unit = torch.where(first.std(0, correction=0) > 0, 1.0, 0.0)
+    torch.testing.assert_close(standard("", first).std(0, correction=0), unit)
+    assert not torch.allclose(standard("", second).mean(0), torch.zeros(4), atol=1e-3)
+    model.train(1)  # no later one does
+    torch.testing.assert_close(standard("", first).std(0, correction=0), unit)
+    model.save(tmp_path / "model")
+    loaded = Dreamer.load(tmp_path / "model").policy.world
+    for part in (loaded.encoder.standard, loaded.decoder.standard):
+        assert torch.equal(part("", second), standard("", second))
+
+
 # --- what can be seen -------------------------------------------------------------------------------------------------
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -932,6 +933,24 @@ def test_a_world_without_terminations_never_terminates(pendulum_replay: Replay, 
     ends.prepare(cartpole_replay)
     assert ends.terminates == 1
     assert (ends.imagine(some_state(ends), torch.zeros(4, dtype=torch.int64))[1].terminated > 0).all()
+
+
+def test_the_units_are_those_of_the_data_and_are_saved(cartpole_replay: Replay, tmp_path: Path) -> None:
+    model = RSSM.for_replay(cartpole_replay, architecture=TINY["v3"])
+    model.prepare(cartpole_replay)
+    every = cartpole_replay.windows(cartpole_replay.scalars()["index"], 1).observation[:, 0]  # type: ignore[index]
+    for standard in (model.encoder.standard, model.decoder.standard):
+        torch.testing.assert_close(standard("", every).mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+        torch.testing.assert_close(standard("", every).std(0, correction=0), torch.ones(4))
+    # Not every record of a long replay is looked at.
+    with mock.patch("imagine_envs.world_models.rssm.rssm._MOST_RECORDS", 7):
+        model.prepare(cartpole_replay)
+    few = every[:: -(-len(every) // 7)]
+    torch.testing.assert_close(model.encoder.standard("", few).mean(0), torch.zeros(4), atol=1e-5, rtol=0)
+    fitted(cartpole_replay).save(tmp_path / "world")
+    loaded = World.load(tmp_path / "world").model
+    torch.testing.assert_close(loaded.encoder.standard("", every).mean(0), torch.zeros(4), atol=0.3, rtol=0)  # type: ignore[operator]
+    assert not torch.equal(loaded.encoder.standard("", every), every)  # type: ignore[operator]
 
 
 def test_too_short_a_replay_is_refused() -> None:

@@ -319,3 +319,35 @@ def test_bounds_are_no_weights_and_move_with_the_module() -> None:
     model = decoder(VECTOR)
     assert not any("low" in name or "high" in name for name in model.state_dict())
     assert {buffer.dtype for buffer in model.double().buffers()} == {torch.float64}
+
+
+# --- units ------------------------------------------------------------------------------------------------------------
+
+WIDE = spaces.Dict({"numbers": spaces.Box(-100, 100, (3,), np.float32), "where": spaces.Discrete(3, start=5)})
+NUMBERS = torch.tensor([[0.1, 40.0, 7.0], [0.3, 60.0, 7.0], [0.1, 40.0, 7.0], [0.3, 60.0, 7.0]])
+SEEN = {"numbers": NUMBERS, "where": torch.tensor([5, 7, 6, 5])}
+STANDARD = torch.tensor([[-1.0, -1, 0], [1, 1, 0], [-1, -1, 0], [1, 1, 0]])  # what never changes keeps its unit
+
+
+@pytest.mark.parametrize("squash", [True, False])
+def test_vectors_are_seen_in_units_of_their_spread(squash: bool) -> None:
+    model = encoder(WIDE, squash=squash)
+    expected = model({**SEEN, "numbers": STANDARD})
+    assert not torch.allclose(model(SEEN), expected, atol=1e-3)
+    model.standard.adopt(SEEN)
+    torch.testing.assert_close(model(SEEN), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("squash", [True, False])
+def test_vectors_are_compared_in_units_of_their_spread_and_shown_in_their_own(squash: bool) -> None:
+    model = decoder(WIDE, squash=squash)
+    model.standard.adopt(SEEN)
+    targets = {**SEEN, "numbers": STANDARD}
+    means = perfect(targets, WIDE, squash)
+    torch.testing.assert_close(model.observation(means)["numbers"], NUMBERS)  # type: ignore[index]
+    assert float(model.loss(means, SEEN).max()) < 1e-5
+    means["numbers"] = means["numbers"] + torch.tensor([0.5, 0.0, 0.0])
+    error = 0.25 if squash else 0.125  # of half a spread, which is 0.05 in the space's units
+    torch.testing.assert_close(model.loss(means, SEEN), torch.full((4,), error), atol=1e-4, rtol=0)
+    means["numbers"] = means["numbers"] + torch.tensor([0.0, 1e3, 0.0])
+    assert (model.observation(means)["numbers"][:, 1] == 100).all()  # type: ignore[index]  # within the space

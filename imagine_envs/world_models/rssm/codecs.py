@@ -122,6 +122,45 @@ def _channels(depth: int, multipliers: tuple[int, ...], stages: int) -> list[int
     return [depth * multiplier for multiplier in multipliers[:stages]]
 
 
+class _Standard(nn.Module):
+    """Numbers in units of their spread, from their mean; as they are, until :meth:`adopt` has seen some.
+
+    Squared errors weigh all entries of a vector alike only then: an angle of a tenth of a radian, which decides whether
+    a pole falls, would be a hundredth of what a velocity is.
+
+    Args:
+        parts: The vectors by name; Discrete ones have no units.
+    """
+
+    def __init__(self, parts: dict[str, spaces.Box | spaces.Discrete]) -> None:
+        super().__init__()
+        self._numbers = {name: i for i, (name, part) in enumerate(parts.items()) if isinstance(part, spaces.Box)}
+        for name, i in self._numbers.items():
+            self.register_buffer(f"mean_{i}", torch.zeros(_width(parts[name])))
+            self.register_buffer(f"spread_{i}", torch.ones(_width(parts[name])))
+
+    @torch.no_grad()
+    def adopt(self, observation: Observation) -> None:
+        """Takes mean and spread from observations ``[N, …]``; what is constant in them keeps its unit."""
+        for name, i in self._numbers.items():
+            values = _part(observation, name).flatten(1).double()
+            spread = values.std(0, correction=0)
+            self.get_buffer(f"mean_{i}").copy_(values.mean(0))
+            self.get_buffer(f"spread_{i}").copy_(torch.where(spread > 1e-6, spread, 1.0))
+
+    def forward(self, name: str, values: Tensor) -> Tensor:
+        """``[N, W]`` of a part, from the environment's units."""
+        if name not in self._numbers:
+            return values
+        i = self._numbers[name]
+        return (values - self.get_buffer(f"mean_{i}")) / self.get_buffer(f"spread_{i}")
+
+    def original(self, name: str, values: Tensor) -> Tensor:
+        """The reverse of :meth:`forward`."""
+        i = self._numbers[name]
+        return torch.addcmul(self.get_buffer(f"mean_{i}"), values, self.get_buffer(f"spread_{i}"))
+
+
 class Encoder(nn.Module):
     """Observations ``[N, …]`` to embeddings ``[N, E]``: convolutions on images, an MLP on all the rest.
 
@@ -136,6 +175,9 @@ class Encoder(nn.Module):
         activation: A name in :data:`~imagine_envs.world_models.rssm.networks.ACTIVATIONS`.
         norm: Whether layers are normalised.
         squash: Whether vectors are seen through symlog.
+
+    Attributes:
+        standard: The units in which vectors are seen.
     """
 
     def __init__(
@@ -153,6 +195,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.squash = squash
         self.vectors, self.layouts = _vectors_and_layouts(space, len(multipliers))
+        self.standard = _Standard(self.vectors)
         self.width = 0
         if self.vectors:
             self.mlp = MLP(sum(map(_width, self.vectors.values())), units, layers, activation, norm)
@@ -167,8 +210,8 @@ class Encoder(nn.Module):
         """``[N, …] → [N, E]``."""
         parts: list[Tensor] = []
         if self.vectors:
-            flat = [_vector(_part(observation, name), part) for name, part in self.vectors.items()]
-            vector = torch.cat(flat, -1)
+            seen = {name: _vector(_part(observation, name), part) for name, part in self.vectors.items()}
+            vector = torch.cat([self.standard(name, part) for name, part in seen.items()], -1)
             parts.append(self.mlp(symlog(vector) if self.squash else vector))
         for (name, layout), stages in zip(self.layouts.items(), self.convolutions, strict=True):
             planes = stages(layout.planes(_part(observation, name)) - 0.5)
@@ -198,6 +241,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.space, self.squash, self.activation = space, squash, ACTIVATIONS[activation]
         self.vectors, self.layouts = _vectors_and_layouts(space, len(multipliers))
+        self.standard = _Standard(self.vectors)
         if self.vectors:
             self.mlp = MLP(features, units, layers, activation, norm)
             self.outs = nn.ModuleList(linear(self.mlp.width, _width(part)) for part in self.vectors.values())
@@ -232,7 +276,8 @@ class Decoder(nn.Module):
     def loss(self, means: dict[str, Tensor], observation: Observation) -> Tensor:
         """Σ (mean − x)² over all entries, and the cross-entropy of Discrete parts: ``[N]``.
 
-        Squashed vectors are compared in symlog. The squares are those of V3; V1's are halved, as a Gaussian's are.
+        Vectors are compared in units of their spread, and squashed ones in symlog of that. The squares are those of V3;
+        V1's are halved, as a Gaussian's are.
         """
         weight = 1.0 if self.squash else 0.5
         total: list[Tensor] = []
@@ -241,7 +286,7 @@ class Decoder(nn.Module):
             if isinstance(part, spaces.Discrete):
                 total.append(F.cross_entropy(means[name], seen - int(part.start), reduction="none"))
                 continue
-            vector = _vector(seen, part)
+            vector = self.standard(name, _vector(seen, part))
             error = means[name] - (symlog(vector) if self.squash else vector)
             total.append(weight * error.square().sum(-1))
         for name, layout in self.layouts.items():
@@ -257,7 +302,7 @@ class Decoder(nn.Module):
                 seen[name] = means[name].argmax(-1) + int(part.start)
                 continue
             value = symexp(means[name].clamp(-_LARGEST, _LARGEST)) if self.squash else means[name]
-            value = value.reshape(-1, *part.shape)
+            value = self.standard.original(name, value).reshape(-1, *part.shape)
             seen[name] = torch.clamp(value, self.get_buffer(f"_low_{i}"), self.get_buffer(f"_high_{i}"))
         for name, layout in self.layouts.items():
             seen[name] = layout.image(means[name])

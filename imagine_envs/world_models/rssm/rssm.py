@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["RSSM", "Representation"]
 
+_MOST_RECORDS = 10_000  # that the units of observations are taken from
+
 Representation = Literal["reconstruction", "reward", "contrastive"]
 
 
@@ -69,6 +71,7 @@ class RSSM(WorldModel):
     - V1: ELU in the convolutions too, in place of ReLU; GRU and dense layers of torch; a decoder with one more
       activation, and a sigmoid on its pictures. The termination's weight is 1, not 10. What is reported of the KL
       counts it twice; its gradient is that of a single one.
+    - Vectors are seen and compared in units of their spread in the first data, V3's through symlog from there on.
     - V3: actions of a Box without bounds come as they are. (V3 brings them to [−1, 1].)
 
     Args:
@@ -258,12 +261,21 @@ class RSSM(WorldModel):
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
+    def standardize(self, observation: Observation) -> None:
+        """Sees vectors in units of their spread in the observations ``[N, …]`` from now on."""
+        self.encoder.standard.adopt(observation)
+        if self.can_decode:
+            self.decoder.standard.adopt(observation)
+
     def prepare(self, replay: Replay) -> None:
-        """Says aloud if no episode in the data ends.
+        """Takes the units of vectors from the data, and says aloud if no episode in it ends.
 
         Warns:
             UserWarning: If the data holds no termination: the dream of such a world never terminates.
         """
+        records = replay.scalars()["index"]
+        some = replay.windows(records[:: -(-len(records) // _MOST_RECORDS)], 1)
+        self.standardize(map_observation(lambda tensor: tensor.flatten(0, 1), some.observation))
         ends = any(episode.terminated for episode in replay.episodes())
         self.terminates.fill_(float(ends))
         if not ends:

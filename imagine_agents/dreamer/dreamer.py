@@ -65,6 +65,8 @@ class Dreamer(OffPolicyAlgorithm):
         batch_length: Records in a window.
         train_ratio: Replayed steps per real step: ``train_ratio / (batch_size · batch_length)`` updates a step.
         horizon: Imagined steps from each record.
+        imag_last: How many records of a window, counted from its end, are dreamed from and teach the critic what they
+            earned; None is all. Dreaming is most of an update: the same time allows more updates that dream less.
         gamma: Discount. None is the preset's (V3: 1 − 1/333, V1: 0.99).
         gae_lambda: λ of the λ-returns.
         ent_coef: Weight of the policy's entropy. None is the preset's (V3: 3e-4, V1: 0).
@@ -115,6 +117,7 @@ class Dreamer(OffPolicyAlgorithm):
         batch_length: int = 64,
         train_ratio: float = 512.0,
         horizon: int = 15,
+        imag_last: int | None = None,
         gamma: float | None = None,
         gae_lambda: float = 0.95,
         ent_coef: float | None = None,
@@ -140,6 +143,8 @@ class Dreamer(OffPolicyAlgorithm):
         ):
             if value < least:
                 raise ValueError(f"{name}={value} must be at least {least}")
+        if imag_last is not None and not 2 <= imag_last <= batch_length:
+            raise ValueError(f"imag_last={imag_last} must lie between 2 and batch_length={batch_length}")
         if not train_ratio > 0:
             raise ValueError(f"train_ratio={train_ratio} must be positive")
         if not 0 <= random_repeat <= 1:
@@ -178,6 +183,7 @@ class Dreamer(OffPolicyAlgorithm):
         self.batch_length = batch_length
         self.train_ratio = train_ratio
         self.horizon = horizon
+        self.imag_last = imag_last
         self.gae_lambda = gae_lambda
         self.ent_coef = behaviour.ent_coef if ent_coef is None else ent_coef
         self.exploration_noise = behaviour.exploration_noise if exploration_noise is None else exploration_noise
@@ -357,9 +363,17 @@ class Dreamer(OffPolicyAlgorithm):
         policy = self.policy
         loss = policy.world.loss(batch, generator=self._learning)
         assert loss.states is not None
-        starts = detached(loss.states)
+        begin = 0 if self.imag_last is None else batch.shape[1] - self.imag_last
+        last = batch.map(lambda tensor: tensor[:, begin:])
+        states = {name: tensor[:, begin:] for name, tensor in loss.states.items()}
         imagined = imagine(
-            policy, starts, batch.terminated.flatten(), self.horizon, self.gamma, self.gae_lambda, self._learning
+            policy,
+            detached(states),
+            last.terminated.flatten(),
+            self.horizon,
+            self.gamma,
+            self.gae_lambda,
+            self._learning,
         )
         # Weights that were cast to lower precision without gradients are not for those who need gradients: older
         # versions of torch would hand them out (https://github.com/pytorch/pytorch/issues/112583).
@@ -371,8 +385,8 @@ class Dreamer(OffPolicyAlgorithm):
         total = loss.total + of_critic
         metrics = {f"world_model/{name}": value for name, value in loss.metrics.items()}
         if policy.behaviour.replay_value_coef:
-            features = policy.world.features(loss.states)
-            of_replay = replay_value_loss(policy, features, batch, imagined, self.gamma, self.gae_lambda)
+            features = policy.world.features(states)
+            of_replay = replay_value_loss(policy, features, last, imagined, self.gamma, self.gae_lambda)
             total = total + policy.behaviour.replay_value_coef * of_replay
             metrics["train/replay_value_loss"] = of_replay.detach()
         metrics.update(

@@ -6,6 +6,7 @@ import copy
 import math
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import gymnasium as gym
 import numpy as np
@@ -620,6 +621,35 @@ def test_lower_precision_reaches_the_same_parameters(preset: str, kind: str) -> 
         assert sizes[1][name] == pytest.approx(size, rel=0.5, abs=1e-6), name
 
 
+@pytest.mark.parametrize("preset", ["v3", "v1"])
+def test_only_the_last_records_are_dreamed_from(preset: str) -> None:
+    whole, part = (formula(preset, DISCRETE, imag_last=last) for last in (None, 2))
+    batch = handmade(DISCRETE)
+    seen: list[Any] = []
+
+    def spied(policy: Any, starts: Any, ended: Any, *args: Any) -> Any:
+        seen.append((starts, ended))
+        return imagine(policy, starts, ended, *args)
+
+    with mock.patch("imagine_agents.dreamer.dreamer.imagine", spied):
+        metrics = [model._losses(batch)[2] for model in (whole, part)]
+    (starts, ended), (fewer, fewer_ended) = seen
+    for name, tensor in fewer.items():
+        assert torch.equal(tensor, starts[name].unflatten(0, batch.shape)[:, -2:].flatten(0, 1))
+    assert torch.equal(fewer_ended, ended.unflatten(0, batch.shape)[:, -2:].flatten())
+    for name in ("observation", "reward", "termination", "kl"):  # the world learns from all of them
+        assert metrics[0][f"world_model/{name}"] == metrics[1][f"world_model/{name}"]
+    if preset == "v3":
+        # One pair of records a window: what the first of it led to, and the imagined return from there.
+        model, rng = part.policy, formula(preset, DISCRETE)._learning
+        states = model.world.loss(batch, generator=rng).states
+        last = batch.map(lambda tensor: tensor[:, -2:])
+        imagined = imagine(model, fewer, fewer_ended, 3, 0.9, 0.8, rng)
+        features = model.world.features(states)[:, -2:]
+        expected = replay_value_loss(model, features, last, imagined, 0.9, 0.8)
+        torch.testing.assert_close(metrics[1]["train/replay_value_loss"], expected.detach())
+
+
 @pytest.mark.parametrize(("preset", "kind"), [("v3", "discrete"), ("v3", "box"), ("v1", "discrete"), ("v1", "box")])
 def test_one_update_gives_each_part_its_own_gradient(preset: str, kind: str) -> None:
     """World: its loss and that of values on real sequences. Critic: its losses. No more."""
@@ -833,6 +863,8 @@ SEEN = spaces.Box(-1, 1, (3,), np.float32)
         (ValueError, "buffer_size=7 leaves 7 records .* needs buffer_size=8", {"buffer_size": 7}),
         (AssertionError, "finite", {"env": Nowhere(spaces.Box(-np.inf, 1, (2,), np.float32), SEEN)}),
         (AssertionError, "only supports", {"env": Nowhere(spaces.MultiDiscrete([2, 2]), SEEN)}),
+        (ValueError, "imag_last=1 must lie between 2 and batch_length=8", {"imag_last": 1}),
+        (ValueError, "imag_last=9 must lie between 2 and batch_length=8", {"imag_last": 9}),
         (ValueError, "random_repeat=1.5 must be a probability", {"random_repeat": 1.5}),
         (ValueError, "an RSSM needs observations of Box", {"env": Nowhere(DISCRETE, spaces.MultiBinary(3))}),
         (NotImplementedError, "not supported", {"env": Nowhere(DISCRETE, spaces.Tuple((SEEN, SEEN)))}),

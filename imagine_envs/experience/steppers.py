@@ -88,6 +88,10 @@ class Stepper(ABC):
     @abstractmethod
     def _spec(self) -> Any: ...
 
+    @abstractmethod
+    def _max_steps(self) -> int | None:
+        """The limit that an environment keeps itself, as the tasks of this suite do."""
+
     def identity(self) -> tuple[str | None, dict[str, Any], int | None]:
         """The environment's id, its keyword arguments and its step limit, as far as they are known.
 
@@ -97,10 +101,11 @@ class Stepper(ABC):
         if spec is None:
             return None, {}, None
         kwargs = {key: value for key, value in spec.kwargs.items() if key not in _NOT_OF_THE_TASK}
+        limit = min((steps for steps in (spec.max_episode_steps, self._max_steps()) if steps), default=None)
         try:
-            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), spec.max_episode_steps
+            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), limit
         except (TypeError, ValueError):
-            return None, {}, spec.max_episode_steps
+            return None, {}, limit
 
 
 class _EnvStepper(Stepper):
@@ -136,6 +141,9 @@ class _EnvStepper(Stepper):
 
     def _spec(self) -> Any:
         return self.env.spec
+
+    def _max_steps(self) -> int | None:
+        return getattr(self.env.unwrapped, "max_steps", None)
 
 
 class _VectorEnvStepper(Stepper):
@@ -185,6 +193,12 @@ class _VectorEnvStepper(Stepper):
     def _spec(self) -> Any:
         return self.env.unwrapped.call("spec")[0] if self._singles() else self.env.spec
 
+    def _max_steps(self) -> int | None:
+        if self._singles():
+            found = self.env.unwrapped.call("has_wrapper_attr", "max_steps")[0]
+            return self.env.unwrapped.call("max_steps")[0] if found else None
+        return getattr(self.env.unwrapped, "max_steps", None)
+
     def _singles(self) -> bool:
         """Whether the batch is made of single environments."""
         return isinstance(self.env.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
@@ -224,6 +238,9 @@ class _VecEnvStepper(Stepper):
 
     def _spec(self) -> Any:
         return self.env.get_attr("spec")[0] if self.env.has_attr("spec") else None
+
+    def _max_steps(self) -> int | None:
+        return self.env.get_attr("max_steps")[0] if self.env.has_attr("max_steps") else None
 
 
 def stepper_for(env: Any) -> Stepper:

@@ -6,6 +6,7 @@ import gymnasium as gym
 import pytest
 
 from imagine_envs.registration import ENVIRONMENTS, register_environments
+from imagine_envs.tasks import BatchedTask, task_of
 
 
 def test_the_table_of_ids() -> None:
@@ -17,10 +18,21 @@ def test_the_table_of_ids() -> None:
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_entry_points_are_strings_that_name_classes(env_id: str) -> None:
     bases = {"entry_point": gym.Env, "vector_entry_point": gym.vector.VectorEnv}
-    for kind, target in ENVIRONMENTS[env_id].items():
-        module, name = target.split(":")
-        assert issubclass(getattr(importlib.import_module(module), name), bases[kind])
-        assert getattr(gym.spec(env_id), kind) == target
+    entry = ENVIRONMENTS[env_id]
+    assert entry.keys() - {"kwargs"} == bases.keys()
+    for kind, base in bases.items():
+        module, name = entry[kind].split(":")
+        assert issubclass(getattr(importlib.import_module(module), name), base)
+        assert getattr(gym.spec(env_id), kind) == entry[kind]
+    assert gym.spec(env_id).kwargs == entry.get("kwargs", {})
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id, entry in ENVIRONMENTS.items() if "kwargs" in entry])
+def test_tasks_are_strings_that_name_tasks(env_id: str) -> None:
+    entry = ENVIRONMENTS[env_id]
+    assert entry["entry_point"] == "imagine_envs.tasks.env:TaskEnv"
+    assert isinstance(entry["kwargs"]["task"], str)
+    assert isinstance(task_of(**entry["kwargs"]), BatchedTask)
 
 
 def test_registering_again_changes_nothing_and_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:

@@ -29,6 +29,11 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Imagine/ScaledMaze-v0": _task("mazes:ScaledMaze"),
     "Imagine/RodManeuvering-v0": _task("mazes:RodManeuvering"),
     "Imagine/TrajectorySampling-v0": _task("mazes:TrajectorySampling"),
+    "Imagine/MiniPacman-Regular-v0": _task("mini_pacman:MiniPacman", mode="regular"),
+    "Imagine/MiniPacman-Avoid-v0": _task("mini_pacman:MiniPacman", mode="avoid"),
+    "Imagine/MiniPacman-Hunt-v0": _task("mini_pacman:MiniPacman", mode="hunt"),
+    "Imagine/MiniPacman-Ambush-v0": _task("mini_pacman:MiniPacman", mode="ambush"),
+    "Imagine/MiniPacman-Rush-v0": _task("mini_pacman:MiniPacman", mode="rush"),
 }
 """Id → its single and its batched form. Strings, so that importing this package imports neither torch nor numba."""
 

@@ -159,7 +159,12 @@ class TaskVectorEnv(VectorEnv):
             if stepped is not None:
                 stepped[rows] = False
         for key, array in columns.items():
-            infos[key], infos[f"_{key}"] = array.copy(), stepped.copy()  # type: ignore[union-attr]
+            assert stepped is not None
+            if key in infos:  # of the resets, beside which it is written
+                infos[key][stepped] = array[stepped]
+                infos[f"_{key}"] |= stepped
+            else:
+                infos[key], infos[f"_{key}"] = array.copy(), stepped.copy()
         return self._observations(), reward, terminated, truncated, infos
 
     def snapshot(self) -> State:

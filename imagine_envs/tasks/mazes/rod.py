@@ -15,17 +15,17 @@ from imagine_envs.tasks.task import State
 __all__ = ["RodManeuvering"]
 
 _CELLS, _ANGLES = 20, 36
-_LENGTH = 6.0
+_LENGTH = 5.8
 """Of the rod, in cells."""
 
 _OBSTACLES: tuple[tuple[tuple[float, float], ...], ...] = (
-    ((6.0, 0.0), (8.0, 0.0), (9.5, 8.0), (7.0, 9.5)),
-    ((0.0, 12.5), (4.5, 13.5), (0.0, 15.5)),
-    ((7.5, 14.0), (11.0, 12.5), (12.5, 20.0), (9.5, 20.0)),
-    ((13.0, 4.0), (16.5, 2.5), (18.0, 5.5), (14.0, 8.0)),
-    ((15.5, 11.5), (20.0, 10.5), (20.0, 12.5), (16.5, 13.5)),
+    ((6.1, 0.0), (8.2, 0.0), (9.6, 8.1), (7.1, 9.4)),
+    ((0.0, 12.6), (4.3, 13.6), (0.0, 15.4)),
+    ((7.6, 14.1), (11.1, 12.6), (12.6, 20.0), (9.7, 20.0)),
+    ((13.1, 4.1), (16.4, 2.6), (18.1, 5.6), (14.1, 7.9)),
+    ((15.6, 11.4), (20.0, 10.6), (20.0, 12.4), (16.4, 13.6)),
 )
-"""Polygons as (x, y) in cells; y points downwards."""
+"""Convex polygons as (x, y) in cells; y points downwards. In no place does the rod graze a corner exactly."""
 
 _START, _GOAL = (2, 4, 9), (16, 17, 0)
 """(x, y) cells of the middle, and the angle in tens of degrees: 0 points right, 9 down."""
@@ -42,10 +42,12 @@ class RodManeuvering(TableTask):
     the 20 × 20), 4 a turn to the left and 5 a turn to the right by 10° around the middle. A move on which the rod
     would touch an obstacle or the edge is not made. Reaching the goal earns 1 and terminates; any other step earns 0.
 
-    Both sources show the obstacles in a figure only, so these are our own, as are the rod's length (6 cells), start and
-    goal: passages narrower than the rod is long, through which it must be turned. The shortest way has 27 steps.
+    Both sources show the obstacles in a figure only, so these are our own, as are the rod's length (5.8 cells), its
+    start and its goal: passages narrower than the rod is long, for which it must be turned. The shortest way has 26
+    steps.
 
-    The state is ``(row * 20 + column) * 36 + angle``.
+    The state is ``(row * 20 + column) * 36 + angle``; ``obstacles`` are the polygons, and ``free`` (bool ``[S]``)
+    says in which states the rod touches none.
 
     Args:
         max_steps: Step limit.
@@ -58,6 +60,7 @@ class RodManeuvering(TableTask):
     action_names: ClassVar[tuple[str, ...]] = ("forward", "backward", "left", "right", "turn left", "turn right")
 
     def __init__(self, *, max_steps: int | None = 10_000, observation: str = "index") -> None:
+        self.obstacles = _OBSTACLES
         successors, self.free = _tables()
         goal = np.zeros(len(successors), bool)
         goal[_index(*_GOAL)] = True

@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from imagine_envs.autoreset import autoreset_mode
+from imagine_envs.env_kwargs import task_kwargs
 
 __all__ = ["Arrival", "Stepper", "stepper_for"]
-
-_NOT_OF_THE_TASK = {"render_mode", "max_episode_steps", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"}
-"""Keyword arguments in a spec that say how an environment is shown, limited or batched (``make_vec`` adds them)."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ class Stepper(ABC):
         spec = self._spec()
         if spec is None:
             return None, {}, None
-        kwargs = {key: value for key, value in spec.kwargs.items() if key not in _NOT_OF_THE_TASK}
+        kwargs = task_kwargs(spec.kwargs)
         limit = min((steps for steps in (spec.max_episode_steps, self._max_steps()) if steps), default=None)
         try:
             return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), limit

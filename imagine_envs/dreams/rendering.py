@@ -326,6 +326,12 @@ class Window:
         self._window: Any = None
         self._clock: Any = None
         self._closed_by_user = False
+        self._keys: list[str] = []
+
+    def keys(self) -> list[str]:
+        """Names of the keys ("up", "space", "x") that were pressed in the window since the last call, in order."""
+        pressed, self._keys = self._keys, []
+        return pressed
 
     def show(self, frame: np.ndarray) -> bool:
         """Shows a frame, uint8 ``[H, W, 3]``, and waits for its time.
@@ -377,11 +383,13 @@ class Window:
 
     @classmethod
     def _read_events(cls) -> None:
-        """Closes the windows that the user has closed, or all of them where he quits."""
+        """Closes the windows that the user has closed, or all of them where he quits, and remembers keys."""
         import pygame
 
         for event in pygame.event.get():
             for window in list(cls._open):
+                if event.type == pygame.KEYDOWN and getattr(event, "window", None) in (None, window._window):
+                    window._keys.append(pygame.key.name(event.key))
                 if event.type == pygame.QUIT or (
                     event.type == pygame.WINDOWCLOSE and getattr(event, "window", None) is window._window
                 ):

@@ -234,6 +234,7 @@ def write(task: MiniPacman, state: State, row: int, game: ReferencePacman) -> No
         len(game.food),
         len(game.pills),
         len(game.ghosts),
+        len(game.ghosts),
     )
     state["random"].view(np.uint64)[row] = game.random.state
 
@@ -326,7 +327,7 @@ def test_a_new_level_has_more_ghosts_away_from_pacman(level: int, count: int) ->
         assert len(ghosts) == count
         place, here = np.stack(np.divmod(ghosts, 19)), np.array(divmod(int(state["pacman"][0, 0]), 19))[:, None]
         assert (np.abs(place - here).max(0) >= 5).all()
-        assert state["counters"][0].tolist() == [0, level, 0, len(FLOOR), 2, count]
+        assert state["counters"][0].tolist() == [0, level, 0, len(FLOOR), 2, count, count]
 
 
 def test_the_time_of_avoid_and_of_hunting() -> None:

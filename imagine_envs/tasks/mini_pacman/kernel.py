@@ -95,9 +95,8 @@ def _begin_level(
             placed += 1
     count = min(MOST_GHOSTS, 1 + (counters[row, 1] - 1) // 2)
     y, x = pacman[row, 0] // columns, pacman[row, 0] % columns
-    for ghost in range(MOST_GHOSTS):
-        ghosts[row, ghost] = -1
-        heading[row, ghost] = 0
+    ghosts[row] = -1
+    heading[row] = 0
     for ghost in range(count):
         while True:
             cell = floor[below(random, row, len(floor))]
@@ -109,7 +108,8 @@ def _begin_level(
     counters[row, 2] = 0  # steps of the level
     counters[row, 3] = len(floor)  # food
     counters[row, 4] = PILLS
-    counters[row, 5] = count  # ghosts
+    counters[row, 5] = count  # ghosts that are alive
+    counters[row, 6] = count  # and the places they had at first, beyond which there is none
 
 
 @njit(cache=True)
@@ -138,8 +138,9 @@ def step(
     ``limit`` the steps after which it comes anyway, 0 if never.
     """
     for row in range(len(action)):
+        places = counters[row, 6]
         trail[row, 0] = pacman[row, 0]
-        for ghost in range(MOST_GHOSTS):
+        for ghost in range(places):
             trail[row, 1 + ghost] = ghosts[row, ghost]
         for event in range(5):
             events[row, event] = 0
@@ -166,7 +167,7 @@ def step(
         if power > 0:
             speed *= 0.5
         dead = False
-        for ghost in range(MOST_GHOSTS):
+        for ghost in range(places):
             cell = ghosts[row, ghost]
             if cell < 0:
                 continue
@@ -286,7 +287,7 @@ def redraw(
                 cells[cell], codes[cell] = cell, ground[cell, board[row, cell]]
             count = len(ground)
         else:
-            for actor in range(1 + MOST_GHOSTS):
+            for actor in range(1 + counters[row, 6]):
                 cell = trail[row, actor]
                 if cell >= 0:
                     cells[count], codes[count] = cell, ground[cell, board[row, cell]]
@@ -306,7 +307,7 @@ def _add_actors(row: int, pacman: Any, ghosts: Any, counters: Any, cells: Any, c
     """Pacman first: where a ghost has caught him, it is the ghost that is seen."""
     cells[count], codes[count] = pacman[row, 0], PACMAN_TILE
     count += 1
-    for ghost in range(MOST_GHOSTS):
+    for ghost in range(counters[row, 6]):
         if ghosts[row, ghost] >= 0:
             cells[count], codes[count] = ghosts[row, ghost], GHOST_TILE + counters[row, 0]
             count += 1

@@ -37,7 +37,7 @@ MAP = (
 )
 """15 × 19 cells. The paper has its map in a picture only; this one is ours, as large and without dead ends."""
 
-_POWER, _LEVEL, _CLOCK, _FOOD, _PILLS, _GHOSTS = range(6)
+_POWER, _LEVEL, _CLOCK, _FOOD, _PILLS, _GHOSTS, _PLACES = range(7)
 """The columns of ``counters``."""
 
 
@@ -139,7 +139,7 @@ class MiniPacman(BatchedTask):
             "pacman": ((2,), np.int64),
             "ghosts": ((kernel.MOST_GHOSTS,), np.int64),
             "heading": ((kernel.MOST_GHOSTS,), np.int64),
-            "counters": ((6,), np.int64),
+            "counters": ((7,), np.int64),
             "trail": ((1 + kernel.MOST_GHOSTS,), np.int64),
             "events": ((len(EVENTS),), np.float32),
         }
@@ -265,8 +265,10 @@ class MiniPacman(BatchedTask):
         cells = np.flatnonzero(codes >= kernel.GHOST_TILE)
         expected = state["ghosts"][row]
         if set(cells.tolist()) != set(expected[expected >= 0].tolist()):
+            cells = cells[: kernel.MOST_GHOSTS]
             expected[:] = -1
             expected[: len(cells)] = cells
+            counters[_PLACES] = len(cells)
         if len(cells):
             counters[_POWER] = codes[cells[0]] - kernel.GHOST_TILE
         counters[_LEVEL] = max(1, counters[_LEVEL])

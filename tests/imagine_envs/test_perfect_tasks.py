@@ -166,6 +166,12 @@ def test_dreams_of_a_perfect_pacman_differ_between_rows_and_tell_events() -> Non
     assert len(ghosts) > 20
 
 
+def test_how_a_batch_is_made_is_not_part_of_its_model() -> None:
+    envs = gym.make_vec("Imagine/ScaledMaze-v0", 2, size=94, copy=False, autoreset_mode="NextStep", render_size=90)
+    model = PerfectModel.for_env(envs)
+    assert model.env_kwargs == {"task": "imagine_envs.tasks.mazes:ScaledMaze", "size": 94}
+
+
 def test_what_is_no_task_is_refused() -> None:
     with pytest.raises(ValueError, match=r"no perfect model of 'Blackjack-v1'.*tensor ports of CartPole-v1"):
         PerfectModel.for_env("Blackjack-v1")

@@ -16,6 +16,7 @@ from gymnasium import spaces
 from gymnasium.utils.env_checker import check_env as gymnasium_check_env
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import TimeLimit
+from stable_baselines3 import PPO
 from stable_baselines3.common.env_checker import check_env as sb3_check_env
 
 import imagine_envs  # noqa: F401 (registers the ids)
@@ -149,6 +150,25 @@ def test_seeds(env_id: str) -> None:
     one.reset()
     other.reset()
     assert not np.array_equal(one.snapshot()["random"], other.snapshot()["random"])
+
+
+@every_task
+def test_a_spec_survives_json_and_makes_the_same_task(env_id: str) -> None:
+    env = gym.make(env_id, max_steps=9)
+    assert env.spec is not None
+    again = gym.make(gym.envs.registration.EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.max_steps == 9  # type: ignore[attr-defined]
+    assert np.array_equal(env.reset(seed=0)[0], again.reset(seed=0)[0])
+    assert equal(env.step(1)[0], again.step(1)[0])
+
+
+@pytest.mark.parametrize("env_id", ["Imagine/DynaMaze-v0", "Imagine/MiniPacman-Rush-v0"])
+def test_stock_ppo_trains(env_id: str) -> None:
+    vec_env = SB3VecEnv(gym.make_vec(env_id, num_envs=16, max_steps=30))
+    model = PPO("MlpPolicy", vec_env, n_steps=8, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    model.learn(256)
+    observation, _ = gym.make(env_id).reset(seed=0)
+    assert gym.make(env_id).action_space.contains(int(model.predict(observation)[0]))
 
 
 # --- clone and restore ----------------------------------------------------------------------------------------------
@@ -295,6 +315,25 @@ def test_collected_experience_knows_the_step_limit(kwargs: Any) -> None:
         assert replay.max_episode_steps == limit
         assert replay.env_id == "Imagine/DynaMaze-v0"
         assert gym.make(replay.env_id, **replay.env_kwargs).unwrapped.max_steps == 20  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("mode", [SAME, NEXT, None])
+def test_collected_records_pair_actions_and_rewards_with_what_they_led_to(mode: AutoresetMode | None) -> None:
+    maze = GridMaze([["S.#", "..G"]], max_steps=6)
+    env: Any = TaskEnv(maze) if mode is None else TaskVectorEnv(maze, 4, autoreset_mode=mode)
+    replay = collect(env, steps=600, seed=0)
+    pairs = replay.transitions()
+    before, after, action = (part.numpy() for part in (pairs.observation[:, 0], pairs.observation[:, 1], pairs.action))
+    assert np.array_equal(after, maze.successors[0, before, action[:, 1], 0])
+    assert np.array_equal(pairs.reward[:, 1], after == 5)
+    assert np.array_equal(pairs.terminated[:, 1], after == 5)
+    assert not pairs.terminated[:, 0].any()
+    records = replay.scalars()
+    assert (records["reward"][records["first"]] == 0).all()
+    episodes = [episode for episode in replay.episodes() if episode.complete]
+    assert len(episodes) > 60
+    assert {episode.terminated for episode in episodes} == {True, False}
+    assert all(episode.stop - episode.start == 7 for episode in episodes if episode.truncated)
 
 
 def test_some_rows_can_be_reset() -> None:

@@ -252,30 +252,26 @@ class MiniPacman(BatchedTask):
         What is under a ghost stays as it was; so does Pacman's place if a ghost covers him. Ghosts that stand on one
         cell are seen as one.
         """
-        for row, codes in enumerate(sprites.codes_of(observation, self._tiles)):
-            self._recall_row(state, row, codes.reshape(-1))
-
-    def _recall_row(self, state: State, row: int, codes: NDArray[np.int64]) -> None:
-        board, counters = state["board"][row], state["counters"][row]
+        codes = sprites.codes_of(observation, self._tiles).reshape(len(observation), -1)
+        board, ghosts, counters = state["board"], state["ghosts"], state["counters"]
         for code, bits in ((0, 0), (2, kernel.FOOD), (3, kernel.FOOD | kernel.PILL)):
             board[codes == code] = bits
-        seen = np.flatnonzero(codes == kernel.PACMAN_TILE)
-        if len(seen):
-            state["pacman"][row, 0] = seen[0]
-        cells = np.flatnonzero(codes >= kernel.GHOST_TILE)
-        expected = state["ghosts"][row]
-        if set(cells.tolist()) != set(expected[expected >= 0].tolist()):
-            cells = cells[: kernel.MOST_GHOSTS]
-            expected[:] = -1
-            expected[: len(cells)] = cells
-            counters[_PLACES] = len(cells)
-        if len(cells):
-            counters[_POWER] = codes[cells[0]] - kernel.GHOST_TILE
-        counters[_LEVEL] = max(1, counters[_LEVEL])
-        counters[_FOOD] = (board & kernel.FOOD != 0).sum()
-        counters[_PILLS] = (board & kernel.PILL != 0).sum()
-        counters[_GHOSTS] = (expected >= 0).sum()
-        state["trail"][row, 0] = -1
+        pacman = codes == kernel.PACMAN_TILE
+        state["pacman"][:, 0] = np.where(pacman.any(1), pacman.argmax(1), state["pacman"][:, 0])
+        seen, expected = codes >= kernel.GHOST_TILE, np.zeros_like(pacman)
+        for places in ghosts.T:
+            expected[places >= 0, places[places >= 0]] = True
+        for row in np.flatnonzero((seen != expected).any(1)):
+            cells = np.flatnonzero(seen[row])[: kernel.MOST_GHOSTS]
+            ghosts[row] = -1
+            ghosts[row, : len(cells)] = cells
+            counters[row, _PLACES] = len(cells)
+        power = codes.max(1) - kernel.GHOST_TILE  # ghosts have the highest codes, and all of a row the same
+        counters[:, _POWER] = np.where(power >= 0, power, counters[:, _POWER])
+        counters[:, _FOOD] = (board & kernel.FOOD != 0).sum(1)
+        counters[:, _PILLS] = (board & kernel.PILL != 0).sum(1)
+        counters[:, _GHOSTS] = (ghosts >= 0).sum(1)
+        state["trail"][:, 0] = -1
 
 
 def _neighbours(walls: NDArray[np.bool_], columns: int) -> NDArray[np.int64]:

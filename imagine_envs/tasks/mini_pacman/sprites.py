@@ -56,9 +56,10 @@ def codes_of(images: NDArray[Any], tiles: NDArray[np.uint8]) -> NDArray[np.int64
     batch, height, width, channels = images.shape
     side = tiles.shape[1]
     cells = images.reshape(batch, height // side, side, width // side, side, channels).transpose(0, 1, 3, 2, 4, 5)
-    flat, known = cells.reshape(-1, side * side * channels).astype(np.int32), tiles.reshape(len(tiles), -1)
-    distance = np.stack([np.abs(flat - tile).sum(1) for tile in known.astype(np.int32)])
-    return distance.argmin(0).reshape(batch, height // side, width // side)
+    flat = cells.reshape(-1, side * side * channels).astype(np.float32)  # in which all sums below are exact
+    known = tiles.reshape(len(tiles), -1).astype(np.float32)
+    distance = np.square(known).sum(1) - 2 * flat @ known.T  # the cell's own square is the same for all
+    return distance.argmin(1).reshape(batch, height // side, width // side)
 
 
 def draw_scene(

@@ -14,6 +14,7 @@ _NOT_OF_THE_TASK = {
     "num_envs",
     "render_mode",
     "render_size",
+    "task",
     "vector_kwargs",
     "vectorization_mode",
     "wrappers",
@@ -21,5 +22,9 @@ _NOT_OF_THE_TASK = {
 
 
 def task_kwargs(kwargs: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments without those that say how the environment was made: what makes the same task again."""
+    """The arguments without those that say how the environment was made: what makes the same task again.
+
+    Which task it is (``task``) an id says by itself. It names a module, and is not to be taken from the file of a
+    stranger.
+    """
     return {key: value for key, value in kwargs.items() if key not in _NOT_OF_THE_TASK}

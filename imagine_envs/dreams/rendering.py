@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from gymnasium import spaces
 
+from imagine_envs.env_kwargs import task_kwargs
 from imagine_envs.world_models.classic_control import TASKS, Task, task
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class FrameRenderer:
     ) -> None:
         self._space = observation_space
         self._env_id = env_id
-        self._env_kwargs = {key: value for key, value in (env_kwargs or {}).items() if key != "render_mode"}
+        self._env_kwargs = task_kwargs(env_kwargs or {})
         self._task = _drawable(observation_space, env_id, self._env_kwargs)
         self._array_task = _array_task(observation_space, env_id, self._env_kwargs)
         self._plot = _BarPlot(observation_space)

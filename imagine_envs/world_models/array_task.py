@@ -72,7 +72,7 @@ class ArrayTask:
             drawn = torch.randint(bounds.min, bounds.max, (size,), generator=generator, device=generator.device)
             arrays["random"] = drawn.cpu().numpy()
         reward, terminated = np.empty(size), np.empty(size, bool)
-        self.task.step(arrays, action.cpu().numpy(), reward, terminated)
+        self.task.step(arrays, np.ascontiguousarray(action.cpu().numpy()), reward, terminated)
         prediction = Prediction(
             torch.from_numpy(reward).to(action.device, torch.float32),
             torch.from_numpy(terminated).to(action.device, torch.float32),

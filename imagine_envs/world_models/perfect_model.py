@@ -78,7 +78,7 @@ class PerfectModel(WorldModel):
     ) -> None:
         super().__init__(observation_space, action_space)
         self.env_id = env_id
-        self.env_kwargs = {key: value for key, value in (env_kwargs or {}).items() if key != "render_mode"}
+        self.env_kwargs = task_kwargs(env_kwargs or {})
         self.task: Task | BatchedTask
         self._rules: TensorTask | ArrayTask
         if env_id in TASKS:

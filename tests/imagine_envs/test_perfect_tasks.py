@@ -169,7 +169,15 @@ def test_dreams_of_a_perfect_pacman_differ_between_rows_and_tell_events() -> Non
 def test_how_a_batch_is_made_is_not_part_of_its_model() -> None:
     envs = gym.make_vec("Imagine/ScaledMaze-v0", 2, size=94, copy=False, autoreset_mode="NextStep", render_size=90)
     model = PerfectModel.for_env(envs)
-    assert model.env_kwargs == {"task": "imagine_envs.tasks.mazes:ScaledMaze", "size": 94}
+    assert model.env_kwargs == {"size": 94}
+
+
+def test_a_world_cannot_name_a_module_to_import() -> None:
+    model = PerfectModel.for_env("Imagine/DynaMaze-v0")
+    strange = {"task": "a_module_that_a_stranger_names:Task"}
+    again = PerfectModel(model.observation_space, model.action_space, "Imagine/DynaMaze-v0", strange)
+    assert isinstance(again.task, DynaMaze)
+    assert again.env_kwargs == {}
 
 
 def test_what_is_no_task_is_refused() -> None:

@@ -6,13 +6,15 @@ from typing import Any
 
 import gymnasium as gym
 
-__all__ = ["ENVIRONMENTS", "register_environments"]
+__all__ = ["ENVIRONMENTS", "register_environments", "task_spec"]
+
+_TASK_ENV = "imagine_envs.tasks.env:TaskEnv"
 
 
 def _task(where: str, **options: Any) -> dict[str, Any]:
     """A task of :mod:`imagine_envs.tasks` behind its two Gymnasium faces."""
     return {
-        "entry_point": "imagine_envs.tasks.env:TaskEnv",
+        "entry_point": _TASK_ENV,
         "vector_entry_point": "imagine_envs.tasks.vector_env:TaskVectorEnv",
         "kwargs": {"task": f"imagine_envs.tasks.{where}", **options},
     }
@@ -43,3 +45,12 @@ def register_environments() -> None:
     for env_id, entry_points in ENVIRONMENTS.items():
         if env_id not in gym.registry:
             gym.register(env_id, **entry_points)
+
+
+def task_spec(env_id: str | None) -> gym.envs.registration.EnvSpec | None:
+    """The spec of a registered task of :mod:`imagine_envs.tasks`, None for anything else.
+
+    Nothing is imported, whatever module an id names: it may come from the file of a stranger.
+    """
+    spec = gym.registry.get(env_id or "")
+    return spec if spec is not None and spec.entry_point == _TASK_ENV else None

@@ -13,6 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from imagine_envs.env_kwargs import task_kwargs
+from imagine_envs.registration import task_spec
 from imagine_envs.spaces import Observation
 from imagine_envs.world_models.array_task import ArrayTask
 from imagine_envs.world_models.classic_control import TASKS, Task, task
@@ -84,12 +85,11 @@ class PerfectModel(WorldModel):
         if env_id in TASKS:
             self.task = task(env_id, env_kwargs)
             self._rules = TensorTask(self.task, observation_space)
-            env = gymnasium.make(env_id, **self.env_kwargs)
         else:
-            env = _made(env_id, self.env_kwargs)
-            self.task = _task_of(env, env_id)
+            self.task = _task_behind(env_id, self.env_kwargs)
             self._rules = ArrayTask(self.task)
             self.markov = self.task.markov
+        env = gymnasium.make(env_id, **self.env_kwargs)
         for name, found, expected in (
             ("observation_space", observation_space, env.observation_space),
             ("action_space", action_space, env.action_space),
@@ -108,7 +108,9 @@ class PerfectModel(WorldModel):
             ValueError: If the environment has no ``spec``, or its physics is not known.
         """
         if isinstance(env, str):
-            env = _made(env, {})
+            if env not in TASKS:
+                _task_behind(env, {})  # for the error that lists what there is, before gymnasium's own
+            env = gymnasium.make(env)
         if env.spec is None:
             raise ValueError(f"{env} has no spec, so its id is unknown; an environment of gymnasium.make was expected")
         observation_space = getattr(env, "single_observation_space", env.observation_space)
@@ -186,26 +188,12 @@ class PerfectModel(WorldModel):
         return {"env_id": self.env_id, "env_kwargs": dict(self.env_kwargs)}
 
 
-def _made(env_id: str, env_kwargs: Mapping[str, Any]) -> gymnasium.Env[Any, Any]:
-    try:
-        return gymnasium.make(env_id, **env_kwargs)
-    except gymnasium.error.Error as error:
-        raise ValueError(f"{_none_of(env_id)} ({error})") from None
-
-
-def _task_of(env: gymnasium.Env[Any, Any], env_id: str) -> BatchedTask:
-    """The task behind an environment."""
-    found = getattr(env.unwrapped, "task", None)
-    if found is not None:  # numba is imported already, by the environment itself
-        from imagine_envs.tasks import BatchedTask
-
-        if isinstance(found, BatchedTask):
-            return found
-    raise ValueError(_none_of(env_id))
-
-
-def _none_of(env_id: str) -> str:
-    return (
-        f"there is no perfect model of {env_id!r}: it is no task of imagine_envs.tasks, and there are tensor ports of "
-        f"{', '.join(TASKS)} only"
-    )
+def _task_behind(env_id: str, env_kwargs: Mapping[str, Any]) -> BatchedTask:
+    spec = task_spec(env_id)
+    if spec is None:
+        raise ValueError(
+            f"there is no perfect model of {env_id!r}: it is no task of imagine_envs.tasks, and there are tensor ports "
+            f"of {', '.join(TASKS)} only"
+        )
+    found: BatchedTask = gymnasium.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
+    return found

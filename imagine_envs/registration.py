@@ -2,21 +2,55 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import gymnasium as gym
 
-__all__ = ["ENVIRONMENTS", "register_environments"]
+__all__ = ["ENVIRONMENTS", "register_environments", "task_spec"]
 
-ENVIRONMENTS: dict[str, dict[str, str]] = {
+_TASK_ENV = "imagine_envs.tasks.env:TaskEnv"
+
+
+def _task(where: str, **options: Any) -> dict[str, Any]:
+    """A task of :mod:`imagine_envs.tasks` behind its two Gymnasium faces."""
+    return {
+        "entry_point": _TASK_ENV,
+        "vector_entry_point": "imagine_envs.tasks.vector_env:TaskVectorEnv",
+        "kwargs": {"task": f"imagine_envs.tasks.{where}", **options},
+    }
+
+
+ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Imagine/Dream-v0": {
         "entry_point": "imagine_envs.dreams.env:DreamEnv",
         "vector_entry_point": "imagine_envs.dreams.vector_env:DreamVectorEnv",
     },
+    "Imagine/DynaMaze-v0": _task("mazes:DynaMaze"),
+    "Imagine/BlockingMaze-v0": _task("mazes:BlockingMaze"),
+    "Imagine/ShortcutMaze-v0": _task("mazes:ShortcutMaze"),
+    "Imagine/ScaledMaze-v0": _task("mazes:ScaledMaze"),
+    "Imagine/RodManeuvering-v0": _task("mazes:RodManeuvering"),
+    "Imagine/TrajectorySampling-v0": _task("mazes:TrajectorySampling"),
+    "Imagine/MiniPacman-Regular-v0": _task("mini_pacman:MiniPacman", mode="regular"),
+    "Imagine/MiniPacman-Avoid-v0": _task("mini_pacman:MiniPacman", mode="avoid"),
+    "Imagine/MiniPacman-Hunt-v0": _task("mini_pacman:MiniPacman", mode="hunt"),
+    "Imagine/MiniPacman-Ambush-v0": _task("mini_pacman:MiniPacman", mode="ambush"),
+    "Imagine/MiniPacman-Rush-v0": _task("mini_pacman:MiniPacman", mode="rush"),
 }
-"""Id → where its single and its batched form are. Strings, so that importing this package imports no torch."""
+"""Id → its single and its batched form. Strings, so that importing this package imports neither torch nor numba."""
 
 
 def register_environments() -> None:
     """Registers every id of the suite with Gymnasium, once."""
     for env_id, entry_points in ENVIRONMENTS.items():
         if env_id not in gym.registry:
-            gym.register(env_id, **entry_points)  # type: ignore[arg-type]
+            gym.register(env_id, **entry_points)
+
+
+def task_spec(env_id: str | None) -> gym.envs.registration.EnvSpec | None:
+    """The spec of a registered task of :mod:`imagine_envs.tasks`, None for anything else.
+
+    Nothing is imported, whatever module an id names: it may come from the file of a stranger.
+    """
+    spec = gym.registry.get(env_id or "")
+    return spec if spec is not None and spec.entry_point == _TASK_ENV else None

@@ -236,9 +236,14 @@ class Dream:
 
         def put(old: dict[str, Tensor], fresh: dict[str, Tensor]) -> dict[str, Tensor]:
             fresh = _rows_of(fresh, chosen)
-            return (
-                fresh if whole else {key: old[key].index_copy(0, which, fresh[key].to(old[key].dtype)) for key in old}
-            )
+            if whole:
+                return fresh
+            return {
+                key: value.index_copy(0, which, fresh[key].to(value.dtype))
+                if key in fresh
+                else value.index_fill(0, which, 0)  # an extra that contexts do not hold: nothing of it has happened yet
+                for key, value in old.items()
+            }
 
         model, extras = put(state.model, self.world.starts), put(state.extras, self.world.contexts.columns)
         elapsed = state.elapsed.masked_fill(rows, 0)

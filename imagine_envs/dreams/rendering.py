@@ -9,20 +9,26 @@ import math
 import os
 import weakref
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
 
+from imagine_envs.env_kwargs import task_kwargs
+from imagine_envs.registration import task_spec
 from imagine_envs.world_models.classic_control import TASKS, Task, task
+
+if TYPE_CHECKING:
+    from imagine_envs.tasks import BatchedTask
 
 __all__ = ["FrameRenderer", "Window", "caption"]
 
 _SMALLEST_SIDE = 256
 """Images are enlarged until their longer side has at least as many pixels."""
 
+_TASK_SIZE = 512
 _PLOT_SIZE = (480, 320)
 _MOST_BARS = 32
 _MOST_VALUES = 12
@@ -39,7 +45,8 @@ class FrameRenderer:
     - Image observations (uint8, channels first or last, stacks show their newest frame) are shown as they are,
       enlarged by whole factors.
     - For environments whose state can be set (:data:`~imagine_envs.world_models.classic_control.TASKS`) the real
-      environment draws the state that belongs to the observation.
+      environment draws the state that belongs to the observation; so does a task of :mod:`imagine_envs.tasks` whose
+      observations tell its state.
     - Any other observation is plotted, one bar for each dimension. The scale is that of the space, or one
       that holds all values seen so far where the space has no bounds below 1,000; beyond 32 dimensions a bar is the
       mean of several neighbours.
@@ -60,8 +67,9 @@ class FrameRenderer:
     ) -> None:
         self._space = observation_space
         self._env_id = env_id
-        self._env_kwargs = {key: value for key, value in (env_kwargs or {}).items() if key != "render_mode"}
+        self._env_kwargs = task_kwargs(env_kwargs or {})
         self._task = _drawable(observation_space, env_id, self._env_kwargs)
+        self._array_task = _array_task(observation_space, env_id, self._env_kwargs)
         self._plot = _BarPlot(observation_space)
         self._env: Any = None
 
@@ -76,6 +84,11 @@ class FrameRenderer:
         """
         if _is_image(self._space):
             return _enlarged(_picture(np.asarray(observation)))
+        if self._array_task is not None:
+            state = self._array_task.allocate(1)
+            self._array_task.reset(state, np.arange(1), {})
+            self._array_task.recall(state, np.asarray(observation)[None])
+            return self._array_task.render(state, 0, _TASK_SIZE)
         if self._task is not None:
             values = np.asarray(observation, dtype=np.float32)
             # A dream may run into states that no drawing routine was made for; those are plotted.
@@ -113,6 +126,15 @@ def _drawable(space: spaces.Space[Any], env_id: str | None, env_kwargs: Mapping[
         return None
     port = task(env_id, env_kwargs)
     return port if space == gymnasium.make(env_id, **env_kwargs).observation_space else None
+
+
+def _array_task(space: spaces.Space[Any], env_id: str | None, env_kwargs: Mapping[str, Any]) -> BatchedTask | None:
+    """The task that can draw observations of ``space``, if there is one; images are shown as they are."""
+    spec = task_spec(env_id)
+    if spec is None or _is_image(space):
+        return None
+    task: BatchedTask = gymnasium.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
+    return task if task.markov and task.observation_space == space else None
 
 
 # --- images ---------------------------------------------------------------------------------------------------------
@@ -326,6 +348,12 @@ class Window:
         self._window: Any = None
         self._clock: Any = None
         self._closed_by_user = False
+        self._keys: list[str] = []
+
+    def keys(self) -> list[str]:
+        """Names of the keys ("up", "space", "x") that were pressed in the window since the last call, in order."""
+        pressed, self._keys = self._keys, []
+        return pressed
 
     def show(self, frame: np.ndarray) -> bool:
         """Shows a frame, uint8 ``[H, W, 3]``, and waits for its time.
@@ -377,11 +405,13 @@ class Window:
 
     @classmethod
     def _read_events(cls) -> None:
-        """Closes the windows that the user has closed, or all of them where he quits."""
+        """Closes the windows that the user has closed, or all of them where he quits, and remembers keys."""
         import pygame
 
         for event in pygame.event.get():
             for window in list(cls._open):
+                if event.type == pygame.KEYDOWN and getattr(event, "window", None) in (None, window._window):
+                    window._keys.append(pygame.key.name(event.key))
                 if event.type == pygame.QUIT or (
                     event.type == pygame.WINDOWCLOSE and getattr(event, "window", None) is window._window
                 ):

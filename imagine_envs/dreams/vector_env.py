@@ -14,6 +14,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 from torch import Tensor
 
+from imagine_envs.checked_actions import checked_actions
 from imagine_envs.dreams.dream import Dream, DreamState
 from imagine_envs.dreams.rendering import FrameRenderer
 from imagine_envs.spaces import map_observation, to_numpy
@@ -214,34 +215,9 @@ def as_action(actions: Any, space: spaces.Space[Any], batch_size: int, device: t
     """A batch of actions as a tensor, checked.
 
     Raises:
-        ValueError: If the shape is wrong, a discrete action is no integer or out of range, or a Box action is not
-            finite. Box actions beyond the bounds are passed on, as to any environment.
+        ValueError: See :func:`~imagine_envs.checked_actions.checked_actions`.
     """
-    array = np.asarray(actions)
-    shape = (batch_size, *(space.shape or ()))
-    if array.shape != shape:
-        raise ValueError(f"actions have shape {array.shape}; {shape} was expected for {batch_size} rows of {space}")
-    if isinstance(space, spaces.Box):
-        array = array.astype(np.float32)
-        if not np.isfinite(array).all():
-            raise ValueError("actions hold NaN or infinity")
-    else:
-        if array.dtype.kind not in "biu":
-            raise ValueError(f"actions are of type {array.dtype}; integers were expected for {space}")
-        array = array.astype(np.int64)
-        low, high = _range(space)
-        if (array < low).any() or (array > high).any():
-            raise ValueError(f"actions from {array.min()} to {array.max()} are not all in {space}")
-    return torch.from_numpy(array).to(device)
-
-
-def _range(space: spaces.Space[Any]) -> tuple[Any, Any]:
-    """The smallest and the largest action of a space of integers."""
-    if isinstance(space, spaces.Discrete):
-        return space.start, space.start + space.n - 1
-    if isinstance(space, spaces.MultiDiscrete):
-        return space.start, space.start + space.nvec - 1
-    return 0, 1  # MultiBinary
+    return torch.from_numpy(checked_actions(actions, space, batch_size)).to(device)
 
 
 def decoded(dream: Dream, state: DreamState) -> Any:

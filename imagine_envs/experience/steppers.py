@@ -15,11 +15,9 @@ from numpy.typing import NDArray
 from stable_baselines3.common.vec_env import VecEnv
 
 from imagine_envs.autoreset import autoreset_mode
+from imagine_envs.env_kwargs import task_kwargs
 
 __all__ = ["Arrival", "Stepper", "stepper_for"]
-
-_NOT_OF_THE_TASK = {"render_mode", "max_episode_steps", "num_envs", "vectorization_mode", "vector_kwargs", "wrappers"}
-"""Keyword arguments in a spec that say how an environment is shown, limited or batched (``make_vec`` adds them)."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +86,10 @@ class Stepper(ABC):
     @abstractmethod
     def _spec(self) -> Any: ...
 
+    @abstractmethod
+    def _max_steps(self) -> int | None:
+        """The limit that an environment keeps itself, as the tasks of this suite do."""
+
     def identity(self) -> tuple[str | None, dict[str, Any], int | None]:
         """The environment's id, its keyword arguments and its step limit, as far as they are known.
 
@@ -96,11 +98,12 @@ class Stepper(ABC):
         spec = self._spec()
         if spec is None:
             return None, {}, None
-        kwargs = {key: value for key, value in spec.kwargs.items() if key not in _NOT_OF_THE_TASK}
+        kwargs = task_kwargs(spec.kwargs)
+        limit = min((steps for steps in (spec.max_episode_steps, self._max_steps()) if steps), default=None)
         try:
-            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), spec.max_episode_steps
+            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), limit
         except (TypeError, ValueError):
-            return None, {}, spec.max_episode_steps
+            return None, {}, limit
 
 
 class _EnvStepper(Stepper):
@@ -136,6 +139,9 @@ class _EnvStepper(Stepper):
 
     def _spec(self) -> Any:
         return self.env.spec
+
+    def _max_steps(self) -> int | None:
+        return getattr(self.env.unwrapped, "max_steps", None)
 
 
 class _VectorEnvStepper(Stepper):
@@ -185,6 +191,12 @@ class _VectorEnvStepper(Stepper):
     def _spec(self) -> Any:
         return self.env.unwrapped.call("spec")[0] if self._singles() else self.env.spec
 
+    def _max_steps(self) -> int | None:
+        if self._singles():
+            found = self.env.unwrapped.call("has_wrapper_attr", "max_steps")[0]
+            return self.env.unwrapped.call("max_steps")[0] if found else None
+        return getattr(self.env.unwrapped, "max_steps", None)
+
     def _singles(self) -> bool:
         """Whether the batch is made of single environments."""
         return isinstance(self.env.unwrapped, (SyncVectorEnv, AsyncVectorEnv))
@@ -224,6 +236,9 @@ class _VecEnvStepper(Stepper):
 
     def _spec(self) -> Any:
         return self.env.get_attr("spec")[0] if self.env.has_attr("spec") else None
+
+    def _max_steps(self) -> int | None:
+        return self.env.get_attr("max_steps")[0] if self.env.has_attr("max_steps") else None
 
 
 def stepper_for(env: Any) -> Stepper:

@@ -69,9 +69,16 @@ def test_pygame_ce_is_installed_and_legacy_pygame_is_not() -> None:
         importlib.metadata.version("pygame")
 
 
-def test_importing_the_package_registers_ids_without_importing_torch() -> None:
+def test_importing_the_package_registers_ids_without_importing_torch_or_numba() -> None:
     code = (
-        "import sys, imagine_envs, gymnasium; print('torch' in sys.modules, 'Imagine/Dream-v0' in gymnasium.registry)"
+        "import sys, imagine_envs, gymnasium; "
+        "print('torch' in sys.modules, 'numba' in sys.modules, 'Imagine/Dream-v0' in gymnasium.registry)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.split() == ["False", "True"]
+    assert done.stdout.split() == ["False", "False", "True"]
+
+
+def test_a_task_is_made_without_torch() -> None:
+    code = "import sys, imagine_envs, gymnasium; gymnasium.make('Imagine/DynaMaze-v0'); print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.split() == ["False"]

@@ -5,7 +5,8 @@ import importlib
 import gymnasium as gym
 import pytest
 
-from imagine_envs.registration import ENVIRONMENTS, register_environments
+from imagine_envs.registration import ENVIRONMENTS, register_environments, task_spec
+from imagine_envs.tasks import BatchedTask, task_of
 
 
 def test_the_table_of_ids() -> None:
@@ -17,10 +18,27 @@ def test_the_table_of_ids() -> None:
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
 def test_entry_points_are_strings_that_name_classes(env_id: str) -> None:
     bases = {"entry_point": gym.Env, "vector_entry_point": gym.vector.VectorEnv}
-    for kind, target in ENVIRONMENTS[env_id].items():
-        module, name = target.split(":")
-        assert issubclass(getattr(importlib.import_module(module), name), bases[kind])
-        assert getattr(gym.spec(env_id), kind) == target
+    entry = ENVIRONMENTS[env_id]
+    assert entry.keys() - {"kwargs"} == bases.keys()
+    for kind, base in bases.items():
+        module, name = entry[kind].split(":")
+        assert issubclass(getattr(importlib.import_module(module), name), base)
+        assert getattr(gym.spec(env_id), kind) == entry[kind]
+    assert gym.spec(env_id).kwargs == entry.get("kwargs", {})
+
+
+@pytest.mark.parametrize("env_id", [env_id for env_id, entry in ENVIRONMENTS.items() if "kwargs" in entry])
+def test_tasks_are_strings_that_name_tasks(env_id: str) -> None:
+    entry = ENVIRONMENTS[env_id]
+    assert entry["entry_point"] == "imagine_envs.tasks.env:TaskEnv"
+    assert isinstance(entry["kwargs"]["task"], str)
+    assert isinstance(task_of(**entry["kwargs"]), BatchedTask)
+
+
+def test_the_spec_of_a_task() -> None:
+    assert task_spec("Imagine/DynaMaze-v0") is gym.spec("Imagine/DynaMaze-v0")
+    for other in (None, "", "CartPole-v1", "Imagine/Dream-v0", "Imagine/Nowhere-v0", "a_module:Imagine/DynaMaze-v0"):
+        assert task_spec(other) is None
 
 
 def test_registering_again_changes_nothing_and_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:

@@ -45,6 +45,37 @@ def test_the_real_environment_draws_its_own_observations(env_id):
         assert np.array_equal(frame, env.render())
 
 
+@pytest.mark.parametrize(
+    ("env_id", "kwargs"),
+    [
+        ("Imagine/DynaMaze-v0", {}),
+        ("Imagine/DynaMaze-v0", {"observation": "coordinates"}),
+        ("Imagine/ScaledMaze-v0", {"size": 94}),
+        ("Imagine/RodManeuvering-v0", {}),
+        ("Imagine/TrajectorySampling-v0", {"branching": 3}),
+    ],
+)
+def test_tasks_draw_their_own_observations(env_id, kwargs):
+    env = gym.make(env_id, render_mode="rgb_array", **kwargs)
+    renderer = pickle.loads(pickle.dumps(FrameRenderer(env_id, kwargs, env.observation_space)))
+    observation, _ = env.reset(seed=0)
+    for action in (1, 3, 0, 1):
+        frame = renderer.render(observation)
+        check_frame(frame)
+        assert np.array_equal(frame, env.render())
+        observation, *_ = env.step(action % env.action_space.n)
+
+
+def test_tasks_whose_observations_tell_too_little_are_plotted_or_shown_as_they_are():
+    hidden = gym.make("Imagine/BlockingMaze-v0")
+    assert FrameRenderer("Imagine/BlockingMaze-v0", {}, hidden.observation_space).render(5).shape == (320, 480, 3)
+    env = gym.make("Imagine/MiniPacman-Rush-v0")
+    frame = FrameRenderer("Imagine/MiniPacman-Rush-v0", {}, env.observation_space).render(env.reset(seed=0)[0])
+    assert frame.shape == (15 * 14, 19 * 14, 3)
+    other = FrameRenderer("Imagine/DynaMaze-v0", {}, spaces.Discrete(3))
+    assert other.render(1).shape == (320, 480, 3)
+
+
 def test_rendering_frames_needs_no_display(monkeypatch):
     monkeypatch.setenv("SDL_VIDEODRIVER", "no-such-driver")
     for env_id in TASKS:

@@ -17,7 +17,7 @@ import torch
 
 __all__ = ["Contestant", "interleaved", "machine", "per_call", "spread"]
 
-_PACKAGES = ("torch", "numpy", "gymnasium", "stable-baselines3", "sb3-contrib", "rl_zoo3")
+_PACKAGES = ("torch", "numpy", "numba", "gymnasium", "stable-baselines3", "sb3-contrib", "rl_zoo3")
 
 Contestant = Callable[[int], float]
 """Does its work so many times and returns the seconds that took; it may do so in another process."""

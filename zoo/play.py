@@ -1,0 +1,126 @@
+"""A person plays a task: keys in, pictures out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+from numpy.typing import NDArray
+
+from imagine_envs.dreams.rendering import Window, caption
+from imagine_envs.tasks import State, TaskEnv
+
+__all__ = ["KEYS", "Game", "play"]
+
+KEYS = {"u": "undo", "r": "again from the start", "n": "next episode", "escape": "quit"}
+"""Keys that every task has beside its own."""
+
+
+class Game:
+    """One task under a person's hands.
+
+    Args:
+        env: The task, with ``render_mode="rgb_array"``; wrappers around it are left out.
+        seed: Of the first episode; the next ones go on from there.
+
+    Raises:
+        ValueError: If the environment is no task of this suite.
+
+    Attributes:
+        steps: Taken in this episode.
+        total: What they earned.
+        ending: How the episode ended, empty while it goes on.
+    """
+
+    def __init__(self, env: gym.Env[Any, Any], seed: int | None = None) -> None:
+        unwrapped = env.unwrapped
+        if not isinstance(unwrapped, TaskEnv):
+            name = env.spec.id if env.spec is not None else str(env)
+            raise ValueError(f"{name} cannot be played: only the tasks of imagine_envs.tasks know keys and undo")
+        self.env = unwrapped
+        self.keys = self.env.task.keys
+        self.ending = ""
+        self._begin(seed)
+
+    def legend(self) -> str:
+        """Which key does what."""
+        names = self.env.task.action_names
+        own = [f"{key}: {names[action]}" if key != names[action] else key for key, action in self.keys.items()]
+        return "   ".join(own + [f"{key}: {meaning}" for key, meaning in KEYS.items()])
+
+    def press(self, key: str) -> bool:
+        """Does what a key means, by its name in pygame; other keys do nothing.
+
+        Returns:
+            Whether the game goes on.
+        """
+        if key == "escape":
+            return False
+        if key == "u" and self._past:
+            self._go_back(self._past.pop())
+        elif key == "r":
+            self._go_back(self._past[0] if self._past else self._here())
+            self._past.clear()
+        elif key == "n":
+            self._begin(None)
+        elif key in self.keys and not self.ending:
+            self._past.append(self._here())
+            _, reward, terminated, truncated, _ = self.env.step(self.keys[key])
+            self.steps += 1
+            self.total += reward
+            self.ending = "terminated" if terminated else "out of steps" if truncated else ""
+        return True
+
+    def status(self) -> str:
+        """The line below the picture."""
+        parts = [self.env.status(), f"step {self.steps}", f"return {self.total:.4g}"]
+        if self.ending:
+            parts.append(f"{self.ending}: n next, r again, u undo")
+        return "   ".join(part for part in parts if part)
+
+    def frame(self) -> NDArray[np.uint8]:
+        """The picture with its line, uint8 ``[H, W, 3]``."""
+        picture = self.env.render()
+        assert picture is not None
+        return caption(picture, self.status())
+
+    def _begin(self, seed: int | None) -> None:
+        self.env.reset(seed=seed)
+        self.steps, self.total, self.ending = 0, 0.0, ""
+        self._past: list[tuple[State, int, float]] = []
+
+    def _here(self) -> tuple[State, int, float]:
+        return self.env.snapshot(), self.steps, self.total
+
+    def _go_back(self, past: tuple[State, int, float]) -> None:
+        state, self.steps, self.total = past
+        self.env.restore(state)
+        self.ending = ""
+
+
+def play(game: Game, *, fps: float = 30) -> None:
+    """Opens a window and plays until it is closed.
+
+    Args:
+        game: What to play.
+        fps: How often keys are looked at.
+
+    Raises:
+        RuntimeError: If there is no display.
+    """
+    import pygame
+
+    spec = game.env.spec
+    window = Window(spec.id if spec is not None else type(game.env.task).__name__, fps=fps)
+    frame = game.frame()
+    open_still = window.show(frame)
+    pygame.key.set_repeat(300, 90)
+    while open_still:
+        pressed = window.keys()
+        for key in pressed:
+            open_still = open_still and game.press(key)
+        if pressed:
+            frame = game.frame()
+        open_still = open_still and window.show(frame)
+    window.close()

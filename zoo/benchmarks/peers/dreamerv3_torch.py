@@ -58,6 +58,8 @@ class DreamerV3Torch(Learner):
         config = SimpleNamespace(**settings)
         shapes = {"image": (64, 64, 3)} if image else {"state": (3,)}
         spaces = SimpleNamespace(spaces={name: SimpleNamespace(shape=shape) for name, shape in shapes.items()})
+        mlp: Any = import_module("networks").MLP  # which is told no device where it sees vectors
+        mlp.__init__.__defaults__ = tuple("cpu" if value == "cuda" else value for value in mlp.__init__.__defaults__)
         models = import_module("models")
         torch.manual_seed(0)
         self.world = models.WorldModel(spaces, None, 0, config).requires_grad_(False)

@@ -43,9 +43,11 @@ class Dreamer(OffPolicyAlgorithm):
 
     - Sequences are drawn uniformly; there is no queue of fresh ones.
     - V3: the weight of an imagined sequence begins with whether its start really ended, not with a prediction of it.
+    - V3: the moving average of the range of returns is corrected for beginning at zero.
     - V1: the mode of the actor's distribution is tanh(μ), not the likeliest of 100 samples; discrete actions have
       straight-through gradients; exploration keeps its noise throughout; there is no action repeat (wrap the
-      environment in ``gymnasium.wrappers.RepeatAction``); the termination head is learned always.
+      environment in ``gymnasium.wrappers.RepeatAction``); the termination head is learned always; the actor's last
+      layer begins small, as V3's does.
     - Both: the first ``learning_starts`` actions are random; there are no updates at all before.
 
     Args:

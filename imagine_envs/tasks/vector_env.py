@@ -129,42 +129,28 @@ class TaskVectorEnv(VectorEnv):
         self._check_started()
         batch = self._batch
         action = checked_actions(actions, self.single_action_space, self.num_envs)
-        ended = batch.all_rows[:0] if self._same_step else np.flatnonzero(batch.state["finished"])
-        if len(ended):  # these rows begin anew instead of stepping
-            kept = {name: array[ended] for name, array in batch.state.items()}
+        anew = batch.all_rows[:0] if self._same_step else np.flatnonzero(batch.state["finished"])
+        kept = {name: array[anew] for name, array in batch.state.items()} if len(anew) else {}
         reward, terminated, truncated, finished = batch.step(action)
-        columns = self.task.info(batch.state)
+        columns = {key: array.copy() for key, array in self.task.info(batch.state).items()}
         infos: dict[str, Any] = {}
-        stepped = np.ones(self.num_envs, bool) if columns else None
-        if len(ended):
+        if len(anew):  # these rows begin anew instead of stepping
             for name, array in kept.items():
-                batch.state[name][ended] = array
-            reset_columns = batch.restart(ended)
-            reward[ended], terminated[ended], truncated[ended], finished[ended] = 0.0, False, False, False
-            infos = self._spread(reset_columns, ended)
-            if stepped is not None:
-                stepped[ended] = False
+                batch.state[name][anew] = array
+            reward[anew], terminated[anew], truncated[anew] = 0.0, False, False
         elif self._same_step and finished.any():
-            rows = np.flatnonzero(finished)
-            final_obs = np.full(self.num_envs, None, object)
-            for row, final in zip(rows.tolist(), batch.observation[rows], strict=True):
-                final_obs[row] = final
-            # As in Gymnasium's own: the step's info of the rows that finished is in "final_info".
-            final_info = {key: array.copy() for key, array in columns.items()}
-            reset_columns = batch.restart(rows)
-            infos = self._spread(reset_columns, rows)
-            infos["final_obs"], infos["_final_obs"] = final_obs, finished
-            infos["final_info"] = final_info | {f"_{key}": finished.copy() for key in columns}
-            infos["_final_info"] = finished.copy()
-            if stepped is not None:
-                stepped[rows] = False
+            anew = np.flatnonzero(finished)
+            infos = self._final(anew, finished, columns)
+        stepped = np.ones(self.num_envs, bool)
+        if len(anew):
+            infos |= self._spread(batch.restart(anew), anew)
+            stepped[anew] = False
         for key, array in columns.items():
-            assert stepped is not None
-            if key in infos:  # of the resets, beside which it is written
+            if key in infos:  # of the rows that began anew, beside which it is written
                 infos[key][stepped] = array[stepped]
                 infos[f"_{key}"] |= stepped
             else:
-                infos[key], infos[f"_{key}"] = array.copy(), stepped.copy()
+                infos[key], infos[f"_{key}"] = array, stepped.copy()
         return self._observations(), reward, terminated, truncated, infos
 
     def snapshot(self) -> State:
@@ -195,6 +181,22 @@ class TaskVectorEnv(VectorEnv):
 
     def _observations(self) -> Any:
         return self._batch.observation.copy() if self.fresh_arrays else self._batch.observation
+
+    def _final(
+        self, rows: NDArray[np.int64], finished: NDArray[np.bool_], columns: Mapping[str, NDArray[Any]]
+    ) -> dict[str, Any]:
+        """What the infos keep of the last step of ``rows``, as Gymnasium's own vector environments have it."""
+        final_obs = np.full(self.num_envs, None, object)
+        for row, final in zip(rows.tolist(), self._batch.observation[rows], strict=True):
+            final_obs[row] = final
+        final_info = {key: array.copy() for key, array in columns.items()}
+        final_info |= {f"_{key}": finished.copy() for key in columns}
+        return {
+            "final_obs": final_obs,
+            "_final_obs": finished,
+            "final_info": final_info,
+            "_final_info": finished.copy(),
+        }
 
     def _seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:
         if seed is None:

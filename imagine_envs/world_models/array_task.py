@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,17 +32,24 @@ class ArrayTask:
     def __init__(self, task: BatchedTask) -> None:
         self.task = task
 
+    @functools.cached_property
+    def _beginning(self) -> dict[str, NDArray[Any]]:
+        """One episode that has just begun, ``[1, …]``, always the same. To begin others may take a task a while."""
+        arrays = self.task.allocate(1)
+        self.task.reset(arrays, np.arange(1), {})
+        return arrays
+
     def initial(self, batch_size: int, device: torch.device) -> State:
-        """New episodes, ``[B, …]``; each row has random numbers of its own, always the same."""
+        """The same beginning in all rows, ``[B, …]``, each with random numbers of its own that are always the same."""
         from imagine_envs.tasks.randomness import seed_rows
 
-        arrays, rows = self.task.allocate(batch_size), np.arange(batch_size)
+        arrays = {name: array.repeat(batch_size, 0) for name, array in self._beginning.items()}
+        rows = np.arange(batch_size)
         seed_rows(arrays["random"], rows, rows.astype(np.uint64))
-        self.task.reset(arrays, rows, {})
         return _tensors(arrays, device)
 
     def observe(self, state: State, action: Tensor, observation: Tensor, first: Tensor) -> State:
-        """Steps the rows that go on, begins new episodes in the others, and then believes what is seen.
+        """Steps the rows that go on, puts the others back to the beginning, and then believes what is seen.
 
         So clocks go on, and what an observation does not show is what the rules make of it.
         """
@@ -49,11 +57,9 @@ class ArrayTask:
         size = len(begins)
         actions = np.where(begins, 0, action.cpu().numpy())
         self.task.step(arrays, actions, np.empty(size), np.empty(size, bool))
-        rows = np.flatnonzero(begins)
         for name, array in arrays.items():
             if name != "random":
-                array[rows] = 0
-        self.task.reset(arrays, rows, {})
+                array[begins] = self._beginning[name]
         self.task.recall(arrays, observation.cpu().numpy())
         return _tensors(arrays, action.device)
 

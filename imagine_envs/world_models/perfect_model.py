@@ -131,7 +131,7 @@ class PerfectModel(WorldModel):
         return super().for_replay(replay, **kwargs)
 
     def initial(self, batch_size: int) -> State:
-        """Zeros (classic control) or new episodes (tasks); the first observation replaces what it shows."""
+        """Zeros (classic control) or an episode that begins (tasks); the first observation replaces what it shows."""
         return self._rules.initial(batch_size, self.device)
 
     def state_of(self, snapshot: dict[str, NDArray[Any]]) -> State:

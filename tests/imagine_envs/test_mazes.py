@@ -189,6 +189,40 @@ def test_scaled_mazes() -> None:
         ScaledMaze(size=100)
 
 
+@pytest.mark.parametrize("size", [94, 376])
+def test_scaled_mazes_agree_with_the_reference(size: int) -> None:
+    down, across = {94: (1, 2), 376: (2, 4)}[size]
+    rows, steps = 50, 1_000
+    envs = gym.make_vec("Imagine/ScaledMaze-v0", num_envs=rows, size=size)
+    index, _ = envs.reset(seed=0)
+    assert index.tolist() == [2 * down * 9 * across] * rows
+    # A random walk seldom comes far: rows begin anywhere.
+    anywhere = envs.snapshot()
+    floor = [
+        y * 9 * across + x
+        for y in range(6 * down)
+        for x in range(9 * across)
+        if (y // down, x // across) not in DYNA_WALLS | {(0, 8)}
+    ]
+    anywhere["state"][:] = np.random.default_rng(1).choice(floor, rows)
+    index = envs.restore(anywhere)
+    ends = 0
+    for action in np.random.default_rng(0).integers(4, size=(steps, rows)):
+        after, rewards, terminations, _, infos = envs.step(action)
+        for row in range(rows):
+            y, x = divmod(int(index[row]), 9 * across)
+            there = {UP: (y - 1, x), DOWN: (y + 1, x), LEFT: (y, x - 1), RIGHT: (y, x + 1)}[int(action[row])]
+            cell = (there[0] // down, there[1] // across)  # of the Dyna maze; −1 where it is beyond the edge
+            if 0 <= cell[0] < 6 and 0 <= cell[1] < 9 and cell not in DYNA_WALLS:
+                y, x = there
+            done = (y // down, x // across) == (0, 8)
+            assert (rewards[row], terminations[row]) == (done, done)
+            assert (infos["final_obs"][row] if done else after[row]) == y * 9 * across + x
+            ends += done
+        index = after
+    assert ends > 5
+
+
 def test_coordinates() -> None:
     env = gym.make("Imagine/DynaMaze-v0", observation="coordinates")
     observation, _ = env.reset(seed=0)

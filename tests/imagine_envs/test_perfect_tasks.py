@@ -86,6 +86,7 @@ def test_the_model_keeps_the_protocol(env_id: str) -> None:
     state = model.initial(5)
     assert all(value.shape[0] == 5 for value in state.values())
     assert len(torch.unique(state["random"])) == 5
+    assert all((value == value[:1]).all() for key, value in state.items() if key != "random")
     again = model.initial(5)
     assert all(torch.equal(state[key], again[key]) for key in state)
     after, prediction = model.imagine(state, torch.zeros(5, dtype=torch.int64), temperature=0.0)
@@ -131,6 +132,17 @@ def test_observing_keeps_clocks_that_are_not_seen(env_id: str) -> None:
         assert clock == step
         observation, first = envs.step(np.zeros(1, int))[0], torch.zeros(1, dtype=torch.bool)
     assert not model.markov
+
+
+def test_a_reset_forgets_what_is_not_seen() -> None:
+    model = PerfectModel.for_env("Imagine/BlockingMaze-v0")
+    state = model.initial(3)
+    state["life"] += torch.tensor([5, 6, 7])
+    first = torch.tensor([True, False, False])
+    after = model.observe(state, torch.tensor([99, 3, 0]), torch.tensor([48, 49, 39]), first)
+    assert after["life"].tolist() == [0, 7, 8]
+    assert after["state"].tolist() == [48, 49, 39]
+    assert torch.equal(after["random"], state["random"])
 
 
 def test_a_dream_of_a_perfect_maze_is_the_maze(tmp_path: Any) -> None:

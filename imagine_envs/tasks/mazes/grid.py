@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_envs.tasks.drawing import Color, Picture
+from imagine_envs.tasks.drawing import Picture
 from imagine_envs.tasks.mazes.table import TableTask
 from imagine_envs.tasks.task import State
 
@@ -238,7 +238,10 @@ def _successors(walls: NDArray[np.bool_], place: NDArray[np.int64]) -> NDArray[n
     return np.where(blocked, np.arange(len(place))[:, None], index)
 
 
-def _draw_walker(picture: Picture, x: float, y: float, color: Color = _AGENT) -> None:
-    picture.circle(x + 0.5, y + 0.5, 0.34, color)
+def _draw_walker(picture: Picture, x: float, y: float) -> None:
+    """In small cells larger than the cell: four pixels around the middle are needed to be seen."""
+    scale = max(1.0, 4 / (0.34 * picture.cell))
+    x, y = x + 0.5, y + 0.5
+    picture.circle(x, y, 0.34 * scale, _AGENT)
     for side in (-0.12, 0.12):
-        picture.circle(x + 0.5 + side, y + 0.44, 0.075, _EYES)
+        picture.circle(x + side * scale, y - 0.06 * scale, 0.075 * scale, _EYES)

@@ -57,9 +57,9 @@ class TableTask(BatchedTask):
         known = ("index",) if coordinates is None else ("index", "coordinates")
         if observation not in known:
             raise ValueError(f"observation={observation!r} must be one of {', '.join(map(repr, known))}")
-        self.successors = np.ascontiguousarray(successors, np.int64)
-        self.rewards = np.ascontiguousarray(rewards, np.float64)
-        self.terminal = np.ascontiguousarray(terminal, bool)
+        self.successors = np.array(successors, np.int64, order="C")
+        self.rewards = np.array(rewards, np.float64, order="C")
+        self.terminal = np.array(terminal, bool)
         self.start = start
         self.switches = np.array(switches, np.int64)
         self.termination = float(termination)

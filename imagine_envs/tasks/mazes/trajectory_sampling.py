@@ -13,7 +13,7 @@ from imagine_envs.tasks.task import State
 
 __all__ = ["TrajectorySampling"]
 
-_MOST_DRAWN = 8
+_MOST_DRAWN = 10
 _PAPER, _INK, _NOW, _ARROW = (247, 245, 240), (64, 72, 88), (66, 120, 190), (196, 200, 208)
 _POOR, _EVEN, _RICH = (214, 110, 62), (226, 226, 226), (74, 160, 104)
 
@@ -65,7 +65,10 @@ class TrajectorySampling(TableTask):
         super().__init__(successors, rewards, terminal, start=0, termination=termination, max_steps=max_steps)
 
     def render(self, state: State, row: int, size: int) -> NDArray[np.uint8]:
-        """The state, and what its two actions may lead to; the colour of a successor tells its reward."""
+        """The state, and what its two actions may lead to; the colour of a successor tells its reward.
+
+        Of more than ten successors the first ten are shown.
+        """
         picture = Picture(10, 10, size=size, background=_PAPER)
         now = int(state["state"][row])
         if self.terminal[now]:

@@ -13,8 +13,6 @@ class PlainSokoban:
     """One game from the rows of a level."""
 
     rows: tuple[str, ...]
-    max_steps: int = 120
-    elapsed: int = 0
     walls: set[tuple[int, int]] = field(default_factory=set)
     targets: set[tuple[int, int]] = field(default_factory=set)
     boxes: set[tuple[int, int]] = field(default_factory=set)
@@ -32,7 +30,7 @@ class PlainSokoban:
                 if symbol in "@+":
                     self.player = (y, x)
 
-    def step(self, action: int) -> tuple[float, bool, bool]:
+    def step(self, action: int) -> tuple[float, bool]:
         before = len(self.boxes & self.targets)
         if action:
             kind, way = ACTIONS[action].split()
@@ -48,10 +46,9 @@ class PlainSokoban:
                     self.boxes.remove(behind)
                     self.boxes.add(self.player)
                 self.player = ahead
-        self.elapsed += 1
         gained = len(self.boxes & self.targets) - before
         solved = self.boxes == self.targets
-        return -0.1 + gained + (10.0 if solved else 0.0), solved, not solved and self.elapsed >= self.max_steps
+        return -0.1 + gained + (10.0 if solved else 0.0), solved
 
     def show(self) -> tuple[str, ...]:
         def symbol(cell: tuple[int, int]) -> str:

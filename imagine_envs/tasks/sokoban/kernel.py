@@ -4,35 +4,38 @@ Rules and rewards are those of the I2A paper (Weber et al. 2017, "Imagination-Au
 Learning", section 4 and appendix D): −0.1 for every step, +1 for a box that comes onto a target, −1 for a box that
 leaves one, +10 for solving the level, which ends the episode; after the step limit it is truncated.
 
-A cell holds the bits of :mod:`~imagine_envs.tasks.sokoban.levels`; boards are flat, ``[N, H·W]``, and a position is an
-index into one. Levels are checked when they are made: walls enclose whatever the player can reach, so that no move and
-no push needs to look for the edge of the board.
+A cell holds the bits of :mod:`~imagine_envs.tasks.sokoban.levels`; boards are flat, ``[B, H·W]``, and a position is an
+index into one. On a level (which is checked when it is made) walls enclose whatever the player can reach; on any other
+board the edge holds like a wall, at least above and below, so that no index leaves the board.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
-import numpy as np
 from numba import njit
 
 from imagine_envs.tasks.sokoban.levels import BOX, PLAYER, TARGET, WALL
 
-__all__ = ["ACTION_SETS", "PENALTY_OFF", "PENALTY_STEP", "REWARD_ON", "REWARD_SOLVED", "Boards", "paint", "put", "step"]
+__all__ = [
+    "ACTION_SETS",
+    "PENALTY_OFF",
+    "PENALTY_STEP",
+    "REWARD_ON",
+    "REWARD_SOLVED",
+    "observe",
+    "place",
+    "refresh",
+    "step",
+]
+
+_WAYS = ("up", "down", "left", "right")
+_PUSH, _MOVE, _PULL = (tuple(f"{kind} {way}" for way in _WAYS) for kind in ("push", "move", "pull"))
 
 ACTION_SETS: dict[int, tuple[str, ...]] = {
-    5: ("noop", "up", "down", "left", "right"),
-    9: (
-        "noop",
-        *(f"push {way}" for way in ("up", "down", "left", "right")),
-        *(f"move {way}" for way in ("up", "down", "left", "right")),
-    ),
-    13: (
-        "noop",
-        *(f"push {way}" for way in ("up", "down", "left", "right")),
-        *(f"move {way}" for way in ("up", "down", "left", "right")),
-        *(f"pull {way}" for way in ("up", "down", "left", "right")),
-    ),
+    5: ("noop", *_WAYS),
+    9: ("noop", *_PUSH, *_MOVE),
+    13: ("noop", *_PUSH, *_MOVE, *_PULL),
 }
 """Number of actions → what they do. Each set begins with the smaller one.
 
@@ -46,151 +49,136 @@ ACTION_SETS: dict[int, tuple[str, ...]] = {
 PENALTY_STEP, REWARD_ON, PENALTY_OFF, REWARD_SOLVED = -0.1, 1.0, -1.0, 10.0
 
 
-class Boards(NamedTuple):
-    """The state of N games; every array is changed in place.
-
-    Attributes:
-        cells: Bits of every cell, uint8 ``[N, H·W]``.
-        player: Where the player is, int32 ``[N]``.
-        missing: How many boxes are not on a target, int32 ``[N]``.
-        elapsed: Steps since the reset, int32 ``[N]``.
-    """
-
-    cells: np.ndarray
-    player: np.ndarray
-    missing: np.ndarray
-    elapsed: np.ndarray
-
-    @classmethod
-    def empty(cls, batch_size: int, cells: int) -> Boards:
-        """Room for ``batch_size`` games on boards of ``cells`` cells."""
-        return cls(
-            np.zeros((batch_size, cells), dtype=np.uint8),
-            np.zeros(batch_size, dtype=np.int32),
-            np.zeros(batch_size, dtype=np.int32),
-            np.zeros(batch_size, dtype=np.int32),
-        )
-
-
 @njit(cache=True, nogil=True)
 def step(
-    boards: Boards,
-    actions: np.ndarray,
+    cells: Any,
+    player: Any,
+    before: Any,
+    missing: Any,
+    action: Any,
     width: int,
-    max_steps: int,
-    colours: np.ndarray,
-    pixels: np.ndarray,
-    rewards: np.ndarray,
-    terminated: np.ndarray,
-    truncated: np.ndarray,
+    reward: Any,
+    terminated: Any,
 ) -> None:
-    """One step of every game. Nothing is reset.
+    """One step of every game, in place.
 
     Args:
-        boards: The games.
-        actions: int64 ``[N]``, of any of :data:`ACTION_SETS`.
+        cells: Bits of every cell, uint8 ``[B, H·W]``.
+        player: Where the player is, int32 ``[B]``.
+        before: Filled: where the player was before this step, int32 ``[B]``.
+        missing: How many boxes are off their targets, int32 ``[B]``.
+        action: int64 ``[B]``, of any of :data:`ACTION_SETS`.
         width: Columns of a board.
-        max_steps: The step limit. A level solved in the last step is terminated, not truncated.
-        colours: What a cell looks like, by its bits: ``[16, C]``.
-        pixels: The pictures of the boards, ``[N, H·W, C]``; the up to three cells that change are repainted. With
-            N = 0 nothing is painted.
-        rewards: Filled, float64 ``[N]``.
-        terminated: Filled, bool ``[N]``.
-        truncated: Filled, bool ``[N]``.
+        reward: Filled, float64 ``[B]``.
+        terminated: Filled, bool ``[B]``: whether no box is off its target.
     """
-    cells, player, missing, elapsed = boards
-    painted = len(pixels) > 0
-    for game in range(len(actions)):
-        action = actions[game]
-        board = cells[game]
-        off = missing[game]
-        reward = PENALTY_STEP
-        if action > 0:
-            kind, way = (action - 1) >> 2, (action - 1) & 3
+    size = cells.shape[1]
+    for row in range(len(action)):
+        here, off = player[row], missing[row]
+        before[row] = here
+        gained = 0
+        if action[row] > 0:
+            board = cells[row]
+            kind, way = (action[row] - 1) >> 2, (action[row] - 1) & 3
             ahead = (way & 1) * 2 - 1  # up and left −1, down and right +1
             if way < 2:
                 ahead *= width
-            here = player[game]
-            there = here + ahead
-            changed = -1  # the cell, besides here and there, that changes
-            moves = board[there] & (WALL | BOX) == 0
-            if not moves and kind == 0 and board[there] & BOX != 0:
-                beyond = there + ahead
-                if board[beyond] & (WALL | BOX) == 0:
-                    moves, changed = True, beyond
-                    board[there] ^= BOX
-                    board[beyond] |= BOX
-                    off += (board[there] >> 1 & 1) - (board[beyond] >> 1 & 1)
-            elif moves and kind == 2 and board[here - ahead] & BOX != 0:
-                changed = here - ahead
-                board[changed] ^= BOX
-                board[here] |= BOX
-                off += (board[changed] >> 1 & 1) - (board[here] >> 1 & 1)
+            to, beyond, behind = here + ahead, here + 2 * ahead, here - ahead
+            moves = 0 <= to < size and board[to] & (WALL | BOX) == 0
+            if moves:
+                if kind == 2 and 0 <= behind < size and board[behind] & BOX != 0:
+                    board[behind] ^= BOX
+                    board[here] |= BOX
+                    gained = (board[here] >> 1 & 1) - (board[behind] >> 1 & 1)
+            elif kind == 0 and 0 <= beyond < size and board[to] & BOX != 0 and board[beyond] & (WALL | BOX) == 0:
+                moves = True
+                board[to] ^= BOX
+                board[beyond] |= BOX
+                gained = (board[beyond] >> 1 & 1) - (board[to] >> 1 & 1)
             if moves:
                 board[here] ^= PLAYER
-                board[there] |= PLAYER
-                player[game] = there
-                if painted:
-                    picture = pixels[game]
-                    _paint_cell(picture, here, board[here], colours)
-                    _paint_cell(picture, there, board[there], colours)
-                    if changed >= 0:
-                        _paint_cell(picture, changed, board[changed], colours)
-                if off < missing[game]:
-                    reward += REWARD_ON
-                elif off > missing[game]:
-                    reward += PENALTY_OFF
-                missing[game] = off
-        solved = off == 0
-        if solved:
-            reward += REWARD_SOLVED
-        elapsed[game] += 1
-        rewards[game] = reward
-        terminated[game] = solved
-        truncated[game] = not solved and elapsed[game] >= max_steps
+                board[to] |= PLAYER
+                player[row] = to
+                off -= gained
+                missing[row] = off
+        value = PENALTY_STEP
+        if gained > 0:
+            value += REWARD_ON
+        elif gained < 0:
+            value += PENALTY_OFF
+        if off == 0:
+            value += REWARD_SOLVED
+        reward[row] = value
+        terminated[row] = off == 0
 
 
 @njit(cache=True, nogil=True)
-def put(boards: Boards, rows: np.ndarray, grids: np.ndarray, choice: np.ndarray) -> None:
-    """Starts levels anew in some of the games.
+def place(cells: Any, player: Any, before: Any, missing: Any, rows: Any, grids: Any, choice: Any) -> None:
+    """Puts levels into some of the games.
 
     Args:
-        boards: The games.
-        rows: Which of them, int64 ``[K]``.
+        cells: As in :func:`step`, and so are ``player``, ``before`` and ``missing``.
+        player: See there.
+        before: See there.
+        missing: See there.
+        rows: Which games, int64 ``[R]``.
         grids: Levels, uint8 ``[L, H·W]``.
-        choice: Which level each of them gets, int64 ``[K]``.
+        choice: Which level each of them gets, int64 ``[R]``.
     """
     for k in range(len(rows)):
-        game, grid = rows[k], grids[choice[k]]
-        missing = 0
+        row, grid = rows[k], grids[choice[k]]
+        off = 0
         for cell in range(len(grid)):
             bits = grid[cell]
-            boards.cells[game, cell] = bits
+            cells[row, cell] = bits
             if bits & PLAYER != 0:
-                boards.player[game] = cell
+                player[row] = cell
             if bits & (BOX | TARGET) == BOX:
-                missing += 1
-        boards.missing[game] = missing
-        boards.elapsed[game] = 0
+                off += 1
+        missing[row] = off
+        before[row] = player[row]
 
 
 @njit(cache=True, nogil=True)
-def paint(cells: np.ndarray, rows: np.ndarray, colours: np.ndarray, pixels: np.ndarray) -> None:
-    """Paints whole boards.
+def observe(cells: Any, rows: Any, looks: Any, corners: Any, stride: int, out: Any) -> None:
+    """Draws whole boards.
 
     Args:
-        cells: Bits, uint8 ``[N, H·W]``.
-        rows: Which boards, int64 ``[K]``.
-        colours: ``[16, C]``.
-        pixels: Pictures, ``[N, H·W, C]``; those of ``rows`` are painted.
+        cells: Bits, uint8 ``[B, H·W]``.
+        rows: Which boards, int64 ``[R]``.
+        looks: What a cell looks like, by its bits: ``[16, s, s·C]``, s rows of s pixels of C channels.
+        corners: Where in a flat picture each cell begins, int64 ``[H·W]``.
+        stride: Length of one row of pixels in it, W·s·C.
+        out: Flat pictures, ``[B, H·s·W·s·C]``; those of ``rows`` are written.
     """
     for k in range(len(rows)):
-        board, picture = cells[rows[k]], pixels[rows[k]]
+        board, picture = cells[rows[k]], out[rows[k]]
         for cell in range(len(board)):
-            _paint_cell(picture, cell, board[cell], colours)
+            _draw(picture, board, cell, looks, corners, stride)
+
+
+@njit(cache=True, nogil=True)
+def refresh(cells: Any, player: Any, before: Any, width: int, looks: Any, corners: Any, stride: int, out: Any) -> None:
+    """Draws what a :func:`step` may have changed: the cells in one line with it, if the player moved.
+
+    The arguments are those of :func:`step` and :func:`observe`.
+    """
+    size = cells.shape[1]
+    for row in range(len(cells)):
+        ahead = player[row] - before[row]
+        if ahead != 0:
+            board, picture = cells[row], out[row]
+            if before[row] - ahead >= 0 and before[row] - ahead < size:
+                _draw(picture, board, before[row] - ahead, looks, corners, stride)  # where a box was pulled from
+            _draw(picture, board, before[row], looks, corners, stride)
+            _draw(picture, board, player[row], looks, corners, stride)
+            if player[row] + ahead >= 0 and player[row] + ahead < size:
+                _draw(picture, board, player[row] + ahead, looks, corners, stride)  # where a box was pushed to
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _paint_cell(picture: np.ndarray, cell: int, bits: int, colours: np.ndarray) -> None:
-    for channel in range(colours.shape[1]):
-        picture[cell, channel] = colours[bits, channel]
+def _draw(picture: Any, board: Any, cell: int, looks: Any, corners: Any, stride: int) -> None:
+    bits, corner = board[cell], corners[cell]
+    for y in range(looks.shape[1]):
+        for x in range(looks.shape[2]):
+            picture[corner + y * stride + x] = looks[bits, y, x]

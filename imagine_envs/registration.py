@@ -36,6 +36,10 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Imagine/MiniPacman-Hunt-v0": _task("mini_pacman:MiniPacman", mode="hunt"),
     "Imagine/MiniPacman-Ambush-v0": _task("mini_pacman:MiniPacman", mode="ambush"),
     "Imagine/MiniPacman-Rush-v0": _task("mini_pacman:MiniPacman", mode="rush"),
+    "Imagine/Sokoban-v0": _task("sokoban:Sokoban"),
+    "Imagine/Sokoban-7x7-1-v0": _task("sokoban:Sokoban", size=7, boxes=1),
+    "Imagine/Sokoban-7x7-2-v0": _task("sokoban:Sokoban", size=7, boxes=2),
+    "Imagine/Sokoban-8x8-2-v0": _task("sokoban:Sokoban", size=8, boxes=2),
 }
 """Id → its single and its batched form. Strings, so that importing this package imports neither torch nor numba."""
 

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train an agent: in a world's dream, or in a real environment",
     "enjoy": "watch a trained agent, in reality or in the dream",
     "fidelity": "measure how faithful a world is",
+    "levels": "make levels of Sokoban",
     "play": "play a task yourself",
 }
 """Name → summary. Each command is the module of its name in ``zoo.commands``, imported when it is called."""

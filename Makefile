@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-learning clean
+.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-learning clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 22
@@ -40,6 +40,9 @@ bench-speed: $(STAMP)  ## Measure the speed of dreams, mbrl-lib beside them
 
 bench-dreamer-speed: $(STAMP)  ## Measure Dreamer's updates, sheeprl's beside them (and DREAMERV3_TORCH=checkout's)
 	$(BIN)/python -m zoo.benchmarks.dreamer_speed $(if $(DREAMERV3_TORCH),--dreamerv3-torch $(DREAMERV3_TORCH))
+
+bench-sokoban-levels: $(STAMP)  ## Measure the generator of Sokoban levels, gym-sokoban beside it
+	$(BIN)/python -m zoo.benchmarks.sokoban_levels
 
 bench-learning: $(STAMP)  ## Measure the real steps needed (hours)
 	$(BIN)/python -m zoo.benchmarks.real_steps

@@ -403,7 +403,6 @@ def test_pictures(env_id: str) -> None:
 @every_task
 def test_a_window_opens(env_id: str) -> None:
     env = gym.make(env_id, render_mode="human")
-    env.metadata["render_fps"] = 0
     env.unwrapped.metadata = {**env.metadata, "render_fps": 0}
     env.reset(seed=0)
     env.step(0)

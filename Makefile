@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-learning clean
+.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-tasks bench-learning clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 22
@@ -43,6 +43,9 @@ bench-dreamer-speed: $(STAMP)  ## Measure Dreamer's updates, sheeprl's beside th
 
 bench-sokoban-levels: $(STAMP)  ## Measure the generator of Sokoban levels, gym-sokoban beside it
 	$(BIN)/python -m zoo.benchmarks.sokoban_levels
+
+bench-tasks: $(STAMP)  ## Measure steps/s of the tasks; envpool, jumanji and gym-sokoban beside Sokoban
+	$(BIN)/python -m zoo.benchmarks.task_speed
 
 bench-learning: $(STAMP)  ## Measure the real steps needed (hours)
 	$(BIN)/python -m zoo.benchmarks.real_steps

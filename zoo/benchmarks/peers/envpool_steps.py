@@ -6,8 +6,8 @@ For requests and answers see :func:`~zoo.benchmarks.peers.stepping.serve`; a bat
 "gymnasium"}``. Its ``step`` for Gymnasium copies every row in Python, twice in each step, in case somebody renders it
 later. No option turns that off, but its other interface, "dm", does not do it: the same C++ without that cache.
 
-Ten rows by ten columns, 4 boxes, levels of Boxoban that come with it; 4 actions; observations ``[B, 10, 10, 2]``,
-uint8; as many threads as it chooses. A finished row begins anew in the next step.
+Ten rows by ten columns, 4 boxes; 4 actions; observations ``[B, 10, 10, 2]``, uint8; as many threads as it chooses. All
+rows play one easy level, which is its default. A finished row begins anew in the next step.
 """
 
 from __future__ import annotations

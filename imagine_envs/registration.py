@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 
-__all__ = ["ENVIRONMENTS", "register_environments", "task_spec"]
+if TYPE_CHECKING:
+    from imagine_envs.tasks import BatchedTask
+
+__all__ = ["ENVIRONMENTS", "register_environments", "registered_task"]
 
 _TASK_ENV = "imagine_envs.tasks.env:TaskEnv"
 
@@ -51,10 +55,13 @@ def register_environments() -> None:
             gym.register(env_id, **entry_points)
 
 
-def task_spec(env_id: str | None) -> gym.envs.registration.EnvSpec | None:
-    """The spec of a registered task of :mod:`imagine_envs.tasks`, None for anything else.
+def registered_task(env_id: str | None, env_kwargs: Mapping[str, Any]) -> BatchedTask | None:
+    """The rules behind a registered id of :mod:`imagine_envs.tasks`, None for anything else.
 
-    Nothing is imported, whatever module an id names: it may come from the file of a stranger.
+    For an id of anything else nothing is imported, whatever module it names: it may come from the file of a stranger.
     """
     spec = gym.registry.get(env_id or "")
-    return spec if spec is not None and spec.entry_point == _TASK_ENV else None
+    if spec is None or spec.entry_point != _TASK_ENV:
+        return None
+    task: BatchedTask = gym.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
+    return task

@@ -17,7 +17,7 @@ import torch
 from gymnasium import spaces
 
 from imagine_envs.env_kwargs import task_kwargs
-from imagine_envs.registration import task_spec
+from imagine_envs.registration import registered_task
 from imagine_envs.world_models.classic_control import TASKS, Task, task
 
 if TYPE_CHECKING:
@@ -130,11 +130,8 @@ def _drawable(space: spaces.Space[Any], env_id: str | None, env_kwargs: Mapping[
 
 def _array_task(space: spaces.Space[Any], env_id: str | None, env_kwargs: Mapping[str, Any]) -> BatchedTask | None:
     """The task that can draw observations of ``space``, if there is one; images are shown as they are."""
-    spec = task_spec(env_id)
-    if spec is None or _is_image(space):
-        return None
-    task: BatchedTask = gymnasium.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
-    return task if task.markov and task.observation_space == space else None
+    found = None if _is_image(space) else registered_task(env_id, env_kwargs)
+    return found if found is not None and found.markov and found.observation_space == space else None
 
 
 # --- images ---------------------------------------------------------------------------------------------------------

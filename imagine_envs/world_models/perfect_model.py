@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from imagine_envs.env_kwargs import task_kwargs
-from imagine_envs.registration import task_spec
+from imagine_envs.registration import registered_task
 from imagine_envs.spaces import Observation
 from imagine_envs.world_models.array_task import ArrayTask
 from imagine_envs.world_models.classic_control import TASKS, Task, task
@@ -189,11 +189,10 @@ class PerfectModel(WorldModel):
 
 
 def _task_behind(env_id: str, env_kwargs: Mapping[str, Any]) -> BatchedTask:
-    spec = task_spec(env_id)
-    if spec is None:
+    found = registered_task(env_id, env_kwargs)
+    if found is None:
         raise ValueError(
             f"there is no perfect model of {env_id!r}: it is no task of imagine_envs.tasks, and there are tensor ports "
             f"of {', '.join(TASKS)} only"
         )
-    found: BatchedTask = gymnasium.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
     return found

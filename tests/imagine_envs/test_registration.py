@@ -5,7 +5,7 @@ import importlib
 import gymnasium as gym
 import pytest
 
-from imagine_envs.registration import ENVIRONMENTS, register_environments, task_spec
+from imagine_envs.registration import ENVIRONMENTS, register_environments, registered_task
 from imagine_envs.tasks import BatchedTask, task_of
 
 
@@ -35,10 +35,13 @@ def test_tasks_are_strings_that_name_tasks(env_id: str) -> None:
     assert isinstance(task_of(**entry["kwargs"]), BatchedTask)
 
 
-def test_the_spec_of_a_task() -> None:
-    assert task_spec("Imagine/DynaMaze-v0") is gym.spec("Imagine/DynaMaze-v0")
+def test_the_rules_behind_a_registered_task() -> None:
+    found = registered_task("Imagine/ScaledMaze-v0", {"size": 94})
+    expected = gym.make("Imagine/ScaledMaze-v0", size=94).unwrapped.task  # type: ignore[attr-defined]
+    assert type(found) is type(expected)
+    assert found.observation_space == expected.observation_space
     for other in (None, "", "CartPole-v1", "Imagine/Dream-v0", "Imagine/Nowhere-v0", "a_module:Imagine/DynaMaze-v0"):
-        assert task_spec(other) is None
+        assert registered_task(other, {}) is None
 
 
 def test_registering_again_changes_nothing_and_warns_of_nothing(recwarn: pytest.WarningsRecorder) -> None:

@@ -261,11 +261,12 @@ class RSSM(WorldModel):
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
-    def standardize(self, observation: Observation) -> None:
-        """Sees vectors in units of their spread in the observations ``[N, …]`` from now on."""
-        self.encoder.standard.adopt(observation)
+    def standardize(self, batch: Batch) -> None:
+        """Sees vectors in units of their spread in these windows ``[B, T, …]`` from now on."""
+        seen = _records(batch)
+        self.encoder.standard.adopt(seen)
         if self.can_decode:
-            self.decoder.standard.adopt(observation)
+            self.decoder.standard.adopt(seen)
 
     def prepare(self, replay: Replay) -> None:
         """Takes the units of vectors from the data, and says aloud if no episode in it ends.
@@ -273,9 +274,8 @@ class RSSM(WorldModel):
         Warns:
             UserWarning: If the data holds no termination: the dream of such a world never terminates.
         """
-        records = replay.scalars()["index"]
-        some = replay.windows(records[:: -(-len(records) // _MOST_RECORDS)], 1)
-        self.standardize(map_observation(lambda tensor: tensor.flatten(0, 1), some.observation))
+        every = replay.window_index(1)
+        self.standardize(replay.windows(every[:: -(-len(every) // _MOST_RECORDS)], 1))
         ends = any(episode.terminated for episode in replay.episodes())
         self.terminates.fill_(float(ends))
         if not ends:
@@ -291,7 +291,7 @@ class RSSM(WorldModel):
         Source: DreamerV3, "World model learning"; Dreamer V1, section 4, for the three representations.
         """
         shape, size = self.architecture, batch.shape
-        seen = map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation)
+        seen = _records(batch)
         embedding = self.encoder(seen)
         states, posterior = self._filter(batch, embedding.unflatten(0, size), generator)
         features = self.features(states)
@@ -375,3 +375,8 @@ class RSSM(WorldModel):
             "sequence_length": self.sequence_length,
             "architecture": {name: list(v) if isinstance(v, tuple) else v for name, v in self.changes.items()},
         }
+
+
+def _records(batch: Batch) -> Observation:
+    """What is seen in windows ``[B, T, …]``, record after record: ``[B · T, …]``."""
+    return map_observation(lambda tensor: tensor.flatten(0, 1), batch.observation)

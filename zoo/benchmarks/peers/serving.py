@@ -1,17 +1,17 @@
-"""How another library answers a benchmark: one line of JSON for each line of input. Needs torch and nothing of ours."""
+"""How another library answers what its agent costs. Needs torch and nothing of what is measured of ours."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from zoo.benchmarks.peers.answering import answer_all
 
 __all__ = ["Learner", "operations", "parameters", "serve"]
 
@@ -54,16 +54,16 @@ def serve(make: Callable[..., Learner], versions: dict[str, str]) -> None:
     these arguments where it was not asked for before (one at a time is kept), and what to ``"do"``: "parameters",
     "operations", or so many ``"calls"`` of "update" or "act", whose time is answered as ``{"seconds": 1.5}``.
     """
-    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    warnings.simplefilter("ignore")
-    print(json.dumps(versions), file=answers, flush=True)
-    arguments: dict[str, Any] | None = None
-    for line in sys.stdin:
-        asked = json.loads(line)
-        if asked["learner"] != arguments:
-            arguments = asked["learner"]
-            learner = make(**arguments)
-        print(json.dumps(_answer(learner, asked["do"], asked.get("calls", 1))), file=answers, flush=True)
+    kept: dict[str, Learner] = {}
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
+        name = json.dumps(asked["learner"], sort_keys=True)
+        if name not in kept:
+            kept.clear()
+            kept[name] = make(**asked["learner"])
+        return _answer(kept[name], asked["do"], asked.get("calls", 1))
+
+    answer_all(versions, answer)
 
 
 def _answer(learner: Learner, what: str, calls: int) -> dict[str, Any]:

@@ -1,15 +1,15 @@
-"""How a peer of the tasks answers: one line of JSON for each line of input. Needs numpy and nothing of ours."""
+"""How a peer of the tasks answers what its steps cost. Needs numpy and nothing of what is measured of ours."""
 
 from __future__ import annotations
 
 import json
-import sys
 import time
-import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from zoo.benchmarks.peers.answering import answer_all
 
 __all__ = ["drawn_actions", "serve"]
 
@@ -26,13 +26,10 @@ def serve(make: Callable[..., Callable[[int], object]], versions: dict[str, str]
     64}, "calls": 20}``; the answer is how long they took, ``{"seconds": 0.013}``. ``make`` makes a batch of the
     arguments in "env", once: it returns what takes step number t.
     """
-    answers, sys.stdout = sys.stdout, sys.stderr  # what libraries print is no answer
-    warnings.simplefilter("ignore")
-    print(json.dumps(versions), file=answers, flush=True)
     steps: dict[str, Callable[[int], object]] = {}
     clocks: dict[str, int] = {}
-    for line in sys.stdin:
-        asked: dict[str, Any] = json.loads(line)
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
         name = json.dumps(asked["env"], sort_keys=True)
         if name not in steps:
             steps[name], clocks[name] = make(**asked["env"]), 0
@@ -41,4 +38,6 @@ def serve(make: Callable[..., Callable[[int], object]], versions: dict[str, str]
         start = time.perf_counter()
         for clock in range(begin, clocks[name]):
             step(clock)
-        print(json.dumps({"seconds": time.perf_counter() - start}), file=answers, flush=True)
+        return {"seconds": time.perf_counter() - start}
+
+    answer_all(versions, answer)

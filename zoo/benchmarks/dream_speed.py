@@ -367,7 +367,7 @@ def main(argv: list[str] | None = None) -> None:
                 with contextlib.ExitStack() as stack:
                     peer = None
                     if python is not None:
-                        command = (str(python), str(PEERS / "mbrl_lib.py"), "--threads", str(threads))
+                        command = (str(python), "-m", "zoo.benchmarks.peers.mbrl_lib", "--threads", str(threads))
                         peer = stack.enter_context(contextlib.closing(Peer(*command)))
                         results["peers"] = peer.versions
                     found["throughput"] = throughput(worlds, peer, effort)

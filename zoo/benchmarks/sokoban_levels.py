@@ -75,7 +75,7 @@ class GymSokoban:
     """gym-sokoban's generator as a contestant that keeps its levels."""
 
     def __init__(self, python: Path) -> None:
-        self.peer = Peer(str(python), str(PEERS / "gym_sokoban_levels.py"))
+        self.peer = Peer(str(python), "-m", "zoo.benchmarks.peers.gym_sokoban_levels")
         self.levels: list[Level] = []
 
     def __call__(self, times: int) -> float:

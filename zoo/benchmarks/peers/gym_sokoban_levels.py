@@ -1,6 +1,6 @@
-"""Levels of gym-sokoban's generator; runs where gym-sokoban is installed, and nothing of ours.
+"""Levels of gym-sokoban's generator; runs where gym-sokoban is installed.
 
-    build/venv-gym-sokoban/bin/python zoo/benchmarks/peers/gym_sokoban_levels.py --seed 0
+    build/venv-gym-sokoban/bin/python -m zoo.benchmarks.peers.gym_sokoban_levels --seed 0
 
 It answers every line of its input, ``{"levels": 2}``, by one: the levels as rows of symbols, and what they took,
 ``{"levels": [["####", …], …], "seconds": 5.1}``. The first line it writes names the versions.
@@ -14,13 +14,15 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
-import json
 import random
 import sys
 import time
 from importlib.metadata import version
+from typing import Any
 
 import numpy as np
+
+from zoo.benchmarks.peers.answering import answer_all
 
 with contextlib.redirect_stderr(io.StringIO()):  # the old gym says in many words that it is old
     from gym_sokoban.envs.room_utils import generate_room
@@ -46,11 +48,13 @@ def main() -> None:
     random.seed(seed)
     np.random.seed(seed)  # noqa: NPY002 (that is what it draws from)
     sys.setrecursionlimit(10_000)
-    print(json.dumps({name: version(name) for name in ("gym-sokoban", "gym", "numpy")}), flush=True)
-    for line in sys.stdin:
+
+    def answer(asked: dict[str, Any]) -> dict[str, Any]:
         start = time.perf_counter()
-        levels = [make() for _ in range(json.loads(line)["levels"])]
-        print(json.dumps({"levels": levels, "seconds": time.perf_counter() - start}), flush=True)
+        levels = [make() for _ in range(asked["levels"])]
+        return {"levels": levels, "seconds": time.perf_counter() - start}
+
+    answer_all({name: version(name) for name in ("gym-sokoban", "gym", "numpy")}, answer)
 
 
 if __name__ == "__main__":

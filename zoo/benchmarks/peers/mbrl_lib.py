@@ -1,6 +1,6 @@
-"""Imagined transitions per second of mbrl-lib's ``ModelEnv``; runs where mbrl-lib is installed, and nothing of ours.
+"""Imagined transitions per second of mbrl-lib's ``ModelEnv``; runs where mbrl-lib is installed.
 
-    build/venv-mbrl/bin/python zoo/benchmarks/peers/mbrl_lib.py --threads 2
+    build/venv-mbrl/bin/python -m zoo.benchmarks.peers.mbrl_lib --threads 2
 
 It answers every line of its input, ``{"batch": 63, "numpy": true, "calls": 20}``, by one: what so many steps took,
 ``{"seconds": 0.013}``. The first line it writes names the versions. ``batch`` must be a multiple of the members.
@@ -14,16 +14,17 @@ as arrays, which is ``ModelEnv``'s default, or as tensors.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 import time
 from importlib.metadata import version
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import torch
 from mbrl.models import GaussianMLP, ModelEnv, OneDTransitionRewardModel
 from mbrl.types import TransitionBatch
+
+from zoo.benchmarks.peers.answering import answer_all
 
 MEMBERS = 7
 
@@ -62,10 +63,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--threads", type=int, default=1)
     env = make(parser.parse_args().threads)
-    print(json.dumps({name: version(name) for name in ("mbrl", "torch", "gymnasium", "numpy")}), flush=True)
     rng = np.random.default_rng(0)
-    for line in sys.stdin:
-        asked = json.loads(line)
+
+    def answer(asked: dict[str, Any]) -> dict[str, float]:
         observation = rng.normal(size=(asked["batch"], 3)).astype(np.float32)
         state = env.reset(observation, return_as_np=asked["numpy"])
         array = rng.uniform(-2, 2, size=(asked["batch"], 1)).astype(np.float32)
@@ -74,7 +74,9 @@ def main() -> None:
         for _ in range(asked["calls"]):
             # Every step starts from the same observations: with weights that were never fitted a dream would run away.
             env.step(action, dict(state), sample=True)
-        print(json.dumps({"seconds": time.perf_counter() - start}), flush=True)
+        return {"seconds": time.perf_counter() - start}
+
+    answer_all({name: version(name) for name in ("mbrl", "torch", "gymnasium", "numpy")}, answer)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class Tables(NamedTuple):
     """
 
     successor: NDArray[np.int64]
-    count: NDArray[np.int64]
+    count: NDArray[np.int64]  # type: ignore[assignment]  # tuples have a method of that name
     reward: NDArray[np.float64]
     terminated: NDArray[np.bool_]
     head: NDArray[np.int64]

@@ -65,10 +65,10 @@ class Tabular(WorldModel):
     has_uncertainty = True
     can_learn = False
 
-    successor: Tensor
-    count: Tensor
-    reward: Tensor
-    terminated: Tensor
+    table_successor: Tensor
+    table_count: Tensor
+    table_reward: Tensor
+    table_terminated: Tensor
 
     def __init__(
         self,
@@ -119,7 +119,7 @@ class Tabular(WorldModel):
         """
         if self.device.type != "cpu":
             raise ValueError(f"the tables lie on {self.device}; only on the CPU can they be seen as arrays")
-        return Tables(*(getattr(self, name).numpy() for name in Tables._fields))
+        return Tables(*(getattr(self, f"table_{name}").numpy() for name in Tables._fields))
 
     def grow(self) -> None:
         """Doubles K, the outcomes that each pair has room for; what was learned stays, in the same order.
@@ -207,7 +207,7 @@ class Tabular(WorldModel):
 
     def _put(self, tables: Tables) -> None:
         for name, array in tables._asdict().items():
-            self.register_buffer(name, torch.from_numpy(array))
+            self.register_buffer(f"table_{name}", torch.from_numpy(array))
 
     # --- learning ---------------------------------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class Tabular(WorldModel):
         """
         index = state["index"]
         choice = self._choice(action)
-        count = self.count[index, choice].double()
+        count = self.table_count[index, choice].double()
         tried = count.sum(1)
         number = torch.rand(len(index), dtype=torch.float64, generator=generator, device=index.device)
         largest = count.max(1, keepdim=True).values.clamp(min=1)
@@ -276,10 +276,10 @@ class Tabular(WorldModel):
             slot = (total < 1).sum(1)
         slot = torch.minimum(slot, (count > 0).sum(1) - 1).clamp(min=0)
         known = tried > 0
-        following = torch.where(known, self.successor[index, choice, slot], index)
+        following = torch.where(known, self.table_successor[index, choice, slot], index)
         prediction = Prediction(
-            torch.where(known, self.reward[index, choice, slot], 0.0).float(),
-            (known & self.terminated[index, choice, slot]).float(),
+            torch.where(known, self.table_reward[index, choice, slot], 0.0).float(),
+            (known & self.table_terminated[index, choice, slot]).float(),
             torch.rsqrt(1 + tried).float() if uncertainty else None,
         )
         return {"index": following}, prediction
@@ -315,7 +315,7 @@ class Tabular(WorldModel):
     def _load_from_state_dict(self, state_dict: Any, prefix: str, *args: Any) -> None:
         """Makes room for as many outcomes as the tables have, and takes them only if they are whole."""
         error_msgs: list[str] = args[-1]
-        device, count = self.device, state_dict.get(f"{prefix}count")
+        device, count = self.device, state_dict.get(f"{prefix}table_count")
         if count is not None and tuple(count.shape[:2]) == (self.num_states, self.num_actions) and count.dim() == 3:
             if not self.stochastic and count.shape[2] != 1:
                 error_msgs.append(f"a last-outcome table has {count.shape[2]} outcomes of each pair, not 1")

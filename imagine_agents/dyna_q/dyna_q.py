@@ -327,14 +327,14 @@ class DynaQ(BaseAlgorithm):
             self.num_timesteps += env.num_envs
             self._update_info_buffer(infos, dones)
             self._learn_from(settings, choices, new_obs, rewards, dones, infos)
+            episodes = self._episode_num
+            self._episode_num += int(np.count_nonzero(dones))
             callback.update_locals(locals())
             if not callback.on_step():
                 break
             callback.on_rollout_end()
-            for _ in range(np.count_nonzero(dones)):
-                self._episode_num += 1
-                if log_interval is not None and self._episode_num % log_interval == 0:
-                    self.dump_logs()
+            if log_interval is not None and self._episode_num // log_interval > episodes // log_interval:
+                self.dump_logs()
 
         callback.on_training_end()
         return self

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, safe_mean
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device, safe_mean
 from typing_extensions import Self
 
 from imagine_agents.dyna_q import kernels
@@ -126,7 +126,7 @@ class DynaQ(BaseAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        if device != "auto" and torch.device(device).type != "cpu":
+        if device != "auto" and get_device(device).type != "cpu":
             raise ValueError(f"device={device!r} must be 'cpu' or 'auto': tables are learned on the CPU")
         super().__init__(
             policy,

@@ -457,7 +457,7 @@ def test_what_was_learned_is_a_world(tmp_path: Path) -> None:
         ({"exploration": "softmax"}, r"exploration='softmax' must be one of 'epsilon_greedy', 'gradient_bandit'"),
         ({"search_control": "prioritized", "planning_steps": 0}, r"would never back anything up"),
         ({"search_control": "prioritized", "exploration_bonus": 0.1}, r"exploration_bonus=0.1 .* no queue is told of"),
-        ({"device": "cuda"}, r"device='cuda' must be 'cpu' or 'auto'"),
+        ({"device": "meta"}, r"device='meta' must be 'cpu' or 'auto'"),
         ({"env": "Pendulum-v1"}, r"action_space is Box.*; a tabular world needs a Discrete"),
         ({"env": "CartPole-v1"}, r"observation_space is Box.*; to be tabulated it needs a discretizer"),
         ({"env": "CartPole-v1", "discretizer": {"bins": 1000, "low": -1, "high": 1}}, r"1,000,000,000,000 st.*limit"),

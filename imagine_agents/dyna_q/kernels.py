@@ -14,7 +14,7 @@ import numpy as np
 from numba import njit
 
 from imagine_agents.dyna_q.memory import ACTING, BACKUPS, CLOCK, IMAGINED, PLANNING
-from imagine_agents.dyna_q.queue import pop, push
+from imagine_agents.dyna_q.queue import pop, rise
 from imagine_envs.tasks.randomness import below, uniform
 from imagine_envs.world_models.tabular import learn
 
@@ -98,15 +98,11 @@ def step(
         if settings.bandit:
             _prefer(memory.preferences[s], memory.baseline, memory.visits, s, a, target, settings.preference_rate)
         if settings.search == _PRIORITIZED:
-            _insert(
-                values, tables.successor, tables.count, tables.reward, tables.terminated, memory.heap, memory.place,
-                memory.priority, memory.queued, tables.next, settings.gamma, settings.threshold,
-                (s * values.shape[1] + a) * tables.count.shape[2], False,
-            )  # fmt: skip
-        else:
-            # Q(S, A) ← Q(S, A) + α [R + γ max_a Q(S', a) − Q(S, A)]
-            values[s, a] += settings.learning_rate * (target - values[s, a])
-            counters[BACKUPS] += 1
+            _sweep(memory, tables, settings, settings.planning_steps, s * values.shape[1] + a)
+            continue
+        # Q(S, A) ← Q(S, A) + α [R + γ max_a Q(S', a) − Q(S, A)]
+        values[s, a] += settings.learning_rate * (target - values[s, a])
+        counters[BACKUPS] += 1
         if settings.planning_steps:
             plan(memory, tables, settings, settings.planning_steps)
     return len(state)
@@ -189,29 +185,36 @@ def _prefer(preferences: Any, baseline: Any, visits: Any, state: int, action: in
 @njit(cache=True, nogil=True)
 def plan(memory: Any, tables: Any, settings: Any, steps: int) -> None:
     """Makes ``steps`` backups of imagined steps; fewer where the queue of prioritized sweeping runs empty."""
+    if settings.search == _PRIORITIZED:
+        _sweep(memory, tables, settings, steps, -1)
+    elif tables.num_states[0] > 0:
+        _wander(memory, tables, settings, steps)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _wander(memory: Any, tables: Any, settings: Any, steps: int) -> None:
+    """Plans where nothing says what is urgent: uniformly (section 8.2) or along trajectories (section 8.6)."""
     values, preferences, random = memory.values, memory.preferences, memory.random
     clock, last_tried, starts, num_starts = memory.counters[CLOCK], memory.last_tried, memory.starts, memory.num_starts
-    heap, place, priority, queued = memory.heap, memory.place, memory.priority, memory.queued
     successor, count, reward, terminated = tables.successor, tables.count, tables.reward, tables.terminated
-    head, following = tables.head, tables.next
     states, num_states, actions, num_actions = tables.states, tables.num_states[0], tables.actions, tables.num_actions
     alpha, gamma, kappa, epsilon = settings.learning_rate, settings.gamma, settings.bonus, settings.epsilon
     search, expected, stochastic, bandit = settings.search, settings.expected, settings.stochastic, settings.bandit
     choices, slots = count.shape[1], count.shape[2]
     draws = stochastic and (search == _TRAJECTORY or not expected)
-    simulated, done = memory.simulated[0], 0
-    while done < steps and num_states > 0:
+    simulated = memory.simulated[0]
+    for _ in range(steps):
         if search == _UNIFORM:
-            # Section 8.2: a random state that was seen, and a random action that was taken there; with a bonus it may
-            # be any action (section 8.3).
+            # A random state that was seen, and a random action that was taken there; with a bonus it may be any action
+            # (section 8.3).
             state = states[below(random, PLANNING, num_states)]
             if kappa > 0:
                 action = below(random, PLANNING, choices)
             else:
                 action = actions[state, below(random, PLANNING, num_actions[state])]
-        elif search == _TRAJECTORY:
-            # Section 8.6: what the policy meets in the model, from where real episodes begin to a termination; where
-            # nothing was tried, a new trajectory begins.
+        else:
+            # What the policy meets in the model, from where real episodes begin to a termination; where nothing was
+            # tried, a new trajectory begins.
             if simulated < 0 or num_actions[simulated] == 0:
                 if num_starts[0] > 0:
                     simulated = starts[below(random, PLANNING, num_starts[0])]
@@ -220,16 +223,12 @@ def plan(memory: Any, tables: Any, settings: Any, steps: int) -> None:
             state = simulated
             known = -1 if kappa > 0 else num_actions[state]
             action = _choose(values, preferences, actions, random, PLANNING, state, known, epsilon, bandit)
-        elif queued[0] > 0:  # section 8.4
-            state, action = divmod(pop(heap, place, priority, queued), choices)
-        else:
-            break
 
         # κ √τ, τ the real steps since the pair was tried (since the beginning, if it never was); section 8.3
         bonus = kappa * math.sqrt(clock - last_tried[state, action]) if kappa > 0 else 0.0
         # One outcome: R + γ max_a Q(S', a); or all of them: Σ p(r, s') [r + γ max_a Q(s', a)] (section 8.5). A pair
-        # that was never tried has none: it stays where it is, without a reward. (The same as in `_insert`; handed
-        # over to a function, the five arrays would take longer to be counted than the backup takes.)
+        # that was never tried has none: it stays where it is, without a reward. (The same as in `_sweep`: a function
+        # would be handed five arrays, whose references take longer to be counted than the backup takes.)
         drawn = _drawn(count, random, state, action) if draws else 0
         begin, end = (0, slots) if expected else (drawn, drawn + 1)
         total, target = 0, 0.0
@@ -239,24 +238,72 @@ def plan(memory: Any, tables: Any, settings: Any, steps: int) -> None:
             outcome = reward[state, action, k]
             if not terminated[state, action, k]:
                 outcome += gamma * _best(values, successor[state, action, k])
-            weight = count[state, action, k] if expected else 1
-            target += weight * outcome
-            total += weight
-        target = bonus + (target / total if total > 0 else gamma * _best(values, state))
+            total += count[state, action, k]
+            target += (outcome - target) * (count[state, action, k] / total)  # exact where there is only one
+        target = bonus + (target if total > 0 else gamma * _best(values, state))
         # Q(S, A) ← Q(S, A) + α [target − Q(S, A)]
         values[state, action] += alpha * (target - values[state, action])
-        done += 1
-
-        if search == _TRAJECTORY:
-            if total > 0:
-                simulated = -1 if terminated[state, action, drawn] else successor[state, action, drawn]
-        elif search == _PRIORITIZED:
-            # Loop for all S̄, Ā predicted to lead to S
-            _insert(
-                values, successor, count, reward, terminated, heap, place, priority, queued, following, gamma,
-                settings.threshold, head[state], True,
-            )  # fmt: skip
+        if search == _TRAJECTORY and total > 0:
+            simulated = -1 if terminated[state, action, drawn] else successor[state, action, drawn]
     memory.simulated[0] = simulated
+    memory.counters[BACKUPS] += steps
+    memory.counters[IMAGINED] += steps
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _sweep(memory: Any, tables: Any, settings: Any, steps: int, pair: int) -> None:
+    """Prioritized sweeping (section 8.4), beginning with the pair of the real step that was taken (−1: with none).
+
+    One loop does two things to a pair, which begin in the same way. A pair from the queue is backed up; that one, and
+    those from which the model leads to what was backed up, are put into the queue if P > θ. P is how much a backup
+    would change: |Σ p(r, s') [r + γ max_a Q(s', a)] − Q(S, A)|. With one outcome that is the book's
+    |R + γ max_a Q(S', a) − Q(S, A)|; among several, what has changed in one of them counts by its probability.
+    """
+    values, random = memory.values, memory.random
+    heap, place, priority, queued = memory.heap, memory.place, memory.priority, memory.queued
+    successor, count, reward, terminated = tables.successor, tables.count, tables.reward, tables.terminated
+    head, following = tables.head, tables.next
+    alpha, gamma, threshold = settings.learning_rate, settings.gamma, settings.threshold
+    choices, slots = count.shape[1], count.shape[2]
+    samples = settings.stochastic and not settings.expected
+    slot, from_queue, done = -1, False, 0
+    while True:
+        if pair < 0:
+            if done == steps or queued[0] == 0:
+                break
+            pair, from_queue = pop(heap, place, priority, queued), True
+        state = pair // choices
+        action = pair - state * choices
+        begin, end = 0, slots
+        if from_queue and samples:
+            begin = _drawn(count, random, state, action)
+            end = begin + 1
+        total, target = 0, 0.0
+        for k in range(begin, end):
+            if count[state, action, k] == 0:
+                break
+            outcome = reward[state, action, k]
+            if not terminated[state, action, k]:
+                outcome += gamma * _best(values, successor[state, action, k])
+            total += count[state, action, k]
+            target += (outcome - target) * (count[state, action, k] / total)
+        if from_queue:
+            # Q(S, A) ← Q(S, A) + α [target − Q(S, A)]; then all S̄, Ā predicted to lead to S
+            values[state, action] += alpha * (target - values[state, action])
+            done += 1
+            slot, from_queue = head[state], False
+        else:
+            change, here = abs(target - values[state, action]), place[pair]
+            if change > threshold and (here < 0 or change > priority[pair]):
+                # If it is in the queue, only the higher priority remains.
+                if here < 0:
+                    here = queued[0]
+                    queued[0] += 1
+                priority[pair] = change
+                rise(heap, place, priority, here, pair)
+        pair = -1
+        if slot >= 0:
+            pair, slot = slot // slots, following[slot]
     memory.counters[BACKUPS] += done
     memory.counters[IMAGINED] += done
 
@@ -281,47 +328,3 @@ def _drawn(count: Any, random: Any, state: int, action: int) -> int:
         slot += 1
         remaining -= count[state, action, slot]
     return slot
-
-
-@njit(cache=True, nogil=True)
-def _insert(
-    values: Any,
-    successor: Any,
-    count: Any,
-    reward: Any,
-    terminated: Any,
-    heap: Any,
-    place: Any,
-    priority: Any,
-    queued: Any,
-    following: Any,
-    gamma: float,
-    threshold: float,
-    slot: int,
-    all_of_list: bool,
-) -> None:
-    """if P > θ then insert S, A with priority P = |Σ p(r, s') [r + γ max_a Q(s', a)] − Q(S, A)|.
-
-    With one outcome that is |R + γ max_a Q(S', a) − Q(S, A)|, as the book has it; among several, what has changed in
-    one of them counts by its probability.
-
-    S, A is the pair that ``slot`` belongs to, and those of all slots that come after it in its list of predecessors
-    where ``all_of_list``; it may be −1.
-    """
-    choices, slots = count.shape[1], count.shape[2]
-    while slot >= 0:
-        pair = slot // slots
-        state, action = divmod(pair, choices)
-        total, target = 0, 0.0
-        for k in range(slots):
-            if count[state, action, k] == 0:
-                break
-            outcome = reward[state, action, k]
-            if not terminated[state, action, k]:
-                outcome += gamma * _best(values, successor[state, action, k])
-            target += count[state, action, k] * outcome
-            total += count[state, action, k]
-        change = abs(target / max(total, 1) - values[state, action])
-        if change > threshold:
-            push(heap, place, priority, queued, pair, change)
-        slot = following[slot] if all_of_list else -1

@@ -11,19 +11,16 @@ from typing import Any
 
 from numba import njit
 
-__all__ = ["pop", "push"]
+__all__ = ["pop", "rise"]
 
 
 @njit(cache=True, nogil=True)
-def push(heap: Any, place: Any, priority: Any, queued: Any, pair: int, urgency: float) -> None:
-    """Inserts a pair; if it is in the queue, only the higher priority remains (Sutton & Barto, section 8.4)."""
-    here = place[pair]
-    if here < 0:
-        here = queued[0]
-        queued[0] += 1
-    elif urgency <= priority[pair]:
-        return
-    priority[pair] = urgency
+def rise(heap: Any, place: Any, priority: Any, here: int, pair: int) -> None:
+    """Puts a pair, whose priority is written already, at ``here`` in the heap or as far above as it belongs.
+
+    ``here`` must be its own place, or the first that is free.
+    """
+    urgency = priority[pair]
     while here > 0:
         parent = (here - 1) >> 1
         above = heap[parent]

@@ -139,7 +139,11 @@ class PlainDyna:
         outcomes = self.model.get((s, a))
         if not outcomes:
             return self.agent.gamma * max(self.q[s])
-        return sum(o["count"] * self.promise(o) for o in outcomes) / sum(o["count"] for o in outcomes)
+        mean, total = 0.0, 0
+        for outcome in outcomes:
+            total += outcome["count"]
+            mean += (self.promise(outcome) - mean) * (outcome["count"] / total)
+        return mean
 
     def seen(self) -> list[int]:
         return list(dict.fromkeys(s for s, _ in self.model))

@@ -22,7 +22,7 @@ import imagine_envs  # noqa: F401 - registers the ids
 from imagine_agents import DynaQ
 from imagine_agents.common.checkpoint import load_checkpoint, save_checkpoint
 from imagine_agents.dyna_q import TabularPolicy, kernels
-from imagine_agents.dyna_q.queue import pop, push
+from imagine_agents.dyna_q.queue import pop, rise
 from imagine_envs.dreams import Dream
 from imagine_envs.tasks import TaskEnv
 from imagine_envs.tasks.mazes import GridMaze, TrajectorySampling
@@ -170,8 +170,11 @@ def test_the_queue_gives_what_is_most_urgent_first() -> None:
             del expected[first]
         else:
             pair, urgency = int(rng.integers(50)), float(rng.random())
-            push(heap, place, priority, queued, pair, urgency)
-            expected[pair] = max(urgency, expected.get(pair, 0.0))
+            if urgency > expected.get(pair, 0.0):
+                here = int(place[pair]) if pair in expected else int(queued[0])
+                queued[0] += pair not in expected
+                priority[pair] = expected[pair] = urgency
+                rise(heap, place, priority, here, pair)
         assert queued[0] == len(expected)
         waiting = heap[: queued[0]]
         assert {int(pair): float(priority[pair]) for pair in waiting} == expected

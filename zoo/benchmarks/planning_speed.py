@@ -33,7 +33,7 @@ import gymnasium as gym
 
 import imagine_envs  # noqa: F401 - registers the ids
 from imagine_agents import DynaQ
-from imagine_agents.dyna_q.queue import push
+from imagine_agents.dyna_q.queue import rise
 from imagine_envs.storage import load_json, save_json
 from imagine_envs.tasks import TaskEnv
 from imagine_envs.tasks.mazes import DynaMaze, GridMaze, ScaledMaze
@@ -86,7 +86,8 @@ def planner(maze: GridMaze, search: str) -> Contestant:
                 agent.memory.queued.zero_()
                 agent.memory.place.fill_(-1)
                 memory = agent.memory.with_policy(agent.policy)
-                push(memory.heap, memory.place, memory.priority, memory.queued, last, 1.0)
+                memory.priority[last] = memory.queued[0] = 1
+                rise(memory.heap, memory.place, memory.priority, 0, last)
             before, asked = agent.n_backups, min(backups, CHUNK) if search == "prioritized" else backups
             seconds += timed(lambda asked=asked: agent.plan(asked))  # type: ignore[misc]
             made = agent.n_backups - before

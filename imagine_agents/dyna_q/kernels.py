@@ -261,39 +261,39 @@ def _sweep(memory: Any, tables: Any, settings: Any, steps: int, pair: int) -> No
     """
     values, random = memory.values, memory.random
     heap, place, priority, queued = memory.heap, memory.place, memory.priority, memory.queued
-    successor, count, reward, terminated = tables.successor, tables.count, tables.reward, tables.terminated
     head, following = tables.head, tables.next
     alpha, gamma, threshold = settings.learning_rate, settings.gamma, settings.threshold
-    choices, slots = count.shape[1], count.shape[2]
+    choices, slots = values.shape[1], tables.count.shape[2]
     samples = settings.stochastic and not settings.expected
+    # By the numbers of pairs and slots, since it takes long to divide them.
+    value, count, successor = values.reshape(-1), tables.count.reshape(-1), tables.successor.reshape(-1)
+    reward, terminated = tables.reward.reshape(-1), tables.terminated.reshape(-1)
     slot, from_queue, done = -1, False, 0
     while True:
         if pair < 0:
             if done == steps or queued[0] == 0:
                 break
             pair, from_queue = pop(heap, place, priority, queued), True
-        state = pair // choices
-        action = pair - state * choices
-        begin, end = 0, slots
+        begin, end = pair * slots, (pair + 1) * slots
         if from_queue and samples:
-            begin = _drawn(count, random, state, action)
+            begin += _drawn(tables.count, random, pair // choices, pair % choices)
             end = begin + 1
         total, target = 0, 0.0
         for k in range(begin, end):
-            if count[state, action, k] == 0:
+            if count[k] == 0:
                 break
-            outcome = reward[state, action, k]
-            if not terminated[state, action, k]:
-                outcome += gamma * _best(values, successor[state, action, k])
-            total += count[state, action, k]
-            target += (outcome - target) * (count[state, action, k] / total)
+            outcome = reward[k]
+            if not terminated[k]:
+                outcome += gamma * _best(values, successor[k])
+            total += count[k]
+            target += (outcome - target) * (count[k] / total)
         if from_queue:
             # Q(S, A) ← Q(S, A) + α [target − Q(S, A)]; then all S̄, Ā predicted to lead to S
-            values[state, action] += alpha * (target - values[state, action])
+            value[pair] += alpha * (target - value[pair])
             done += 1
-            slot, from_queue = head[state], False
+            slot, from_queue = head[pair // choices], False
         else:
-            change, here = abs(target - values[state, action]), place[pair]
+            change, here = abs(target - value[pair]), place[pair]
             if change > threshold and (here < 0 or change > priority[pair]):
                 # If it is in the queue, only the higher priority remains.
                 if here < 0:
@@ -303,7 +303,8 @@ def _sweep(memory: Any, tables: Any, settings: Any, steps: int, pair: int) -> No
                 rise(heap, place, priority, here, pair)
         pair = -1
         if slot >= 0:
-            pair, slot = slot // slots, following[slot]
+            pair = slot // slots if slots > 1 else slot
+            slot = following[slot]
     memory.counters[BACKUPS] += done
     memory.counters[IMAGINED] += done
 

@@ -20,7 +20,7 @@ from imagine_envs.tasks import State, TaskEnv, TaskVectorEnv
 from imagine_envs.tasks.mini_pacman import EVENTS, MODES, MiniPacman
 from imagine_envs.tasks.mini_pacman.mini_pacman import MAP
 
-ROWS, STEPS = 100, 200  # for each of the five tasks
+ROWS, STEPS = 100, 1_000  # for each of the five tasks
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 Cell = tuple[int, int]

@@ -319,7 +319,8 @@ class _Model:
         save = self._model.save_replay_buffer  # an AttributeError here answers rl_zoo3's `hasattr`
 
         def save_atomically(path: str) -> None:
-            is_directory = isinstance(self._model.replay_buffer, Replay)
+            replay_buffer = self._model.replay_buffer
+            is_directory = isinstance(getattr(replay_buffer, "replay", replay_buffer), Replay)
             with atomic_directory(path, overwrite=True) if is_directory else atomic_file(path) as place:
                 save(place)
 

@@ -284,6 +284,29 @@ def test_settings_of_imagination_suit_the_trainer() -> None:
             assert results is not None
 
 
+def test_settings_of_dyna_suit_it() -> None:
+    settings = yaml.safe_load((HYPERPARAMETERS / "dyna.yml").read_text())
+    assert {"default", "Pendulum-v1", "CartPole-v1", "MountainCarContinuous-v0"} <= set(settings)
+    for env_id in settings:
+        if env_id not in ("default", "InvertedPendulum-v5"):  # which needs mujoco
+            results = manager_of("dyna", env_id, None).setup_experiment()
+            assert results is not None
+
+
+def test_dyna_is_trained_and_shown(folder: Path) -> None:
+    small = (
+        "learning_starts:20", "gradient_steps:1", "rollouts_per_step:2",
+        "fit_kwargs:dict(max_epochs=1)", "world_model_kwargs:dict(hidden=[8],members=2,elites=1)",
+    )  # fmt: skip
+    command = ("--algo", "dyna", "--env", "Pendulum-v1", "-n", "40", "--eval-episodes", "1", "--save-replay-buffer")
+    assert train(*command, "-params", *small) == 0
+    run = run_of("dyna/Pendulum-v1_1")
+    assert (run / "Pendulum-v1.zip").is_file()
+    assert (run / "replay_buffer.pkl" / "real" / "index.json").is_file()
+    shown = ("enjoy", "--algo", "dyna", "--env", "Pendulum-v1", "-n", "5", "--no-render", "--device", "cpu")
+    assert main([*shown, "--verbose", "0"]) == 0
+
+
 def test_two_processes_do_not_share_a_folder(cartpole_world: World) -> None:
     first, second = (manager_of("ppo", "CartPole-v1", cartpole_world) for _ in range(2))
     assert first.save_path == second.save_path  # rl_zoo3 chooses it when it starts

@@ -110,7 +110,8 @@ def variants(task: str) -> list[str]:
 
 def _at(run: Run, steps: int) -> float:
     """The return on the way, between two points of the curve."""
-    return float(np.interp(steps, *zip(*run["curve"], strict=True)))
+    places, returns = np.array(run["curve"], dtype=float).T
+    return float(np.interp(steps, places, returns))
 
 
 def table(runs: list[Run]) -> str:

@@ -2,6 +2,7 @@
 
 from imagine_agents.dreamer import Dreamer
 from imagine_agents.dyna import Dyna
+from imagine_agents.dyna_q import DynaQ
 from imagine_agents.imagination_trainer import ImaginationTrainer
 
-__all__ = ["Dreamer", "Dyna", "ImaginationTrainer"]
+__all__ = ["Dreamer", "Dyna", "DynaQ", "ImaginationTrainer"]

@@ -8,6 +8,7 @@ from imagine_envs.world_models.known import register_reward, register_terminatio
 from imagine_envs.world_models.perfect_model import PerfectModel
 from imagine_envs.world_models.protocol import Loss, Prediction, State, WorldModel
 from imagine_envs.world_models.rssm import RSSM
+from imagine_envs.world_models.tabular import Tabular
 from imagine_envs.world_models.world import World, WorldSpec, load, save
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PerfectModel",
     "Prediction",
     "State",
+    "Tabular",
     "World",
     "WorldModel",
     "WorldSpec",

@@ -10,10 +10,11 @@ from imagine_envs.world_models.ensemble import Ensemble
 from imagine_envs.world_models.perfect_model import PerfectModel
 from imagine_envs.world_models.protocol import WorldModel
 from imagine_envs.world_models.rssm import RSSM
+from imagine_envs.world_models.tabular import Tabular
 
 __all__ = ["FAMILIES", "family_class", "make_model"]
 
-FAMILIES: dict[str, type[WorldModel]] = {cls.family: cls for cls in (Ensemble, RSSM, CopyModel, PerfectModel)}
+FAMILIES: dict[str, type[WorldModel]] = {cls.family: cls for cls in (Tabular, Ensemble, RSSM, CopyModel, PerfectModel)}
 
 
 def family_class(family: str) -> type[WorldModel]:

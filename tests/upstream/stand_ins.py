@@ -17,13 +17,14 @@ from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from typing_extensions import Self
 
-from imagine_agents import Dreamer, Dyna, ImaginationTrainer
+from imagine_agents import Dreamer, Dyna, DynaQ, ImaginationTrainer
 
 __all__ = [
     "DreamerAsDQN",
     "DreamerAsSAC",
     "DynaAsDQN",
     "DynaAsSAC",
+    "DynaQAsDQN",
     "ImaginationOfA2C",
     "ImaginationOfPPO",
     "ImaginationOfSAC",
@@ -152,3 +153,20 @@ class DreamerAsDQN(_Dreaming):
     """Dreamer with DQN's words."""
 
     theirs = "DQN"
+
+
+class DynaQAsDQN(DynaQ):
+    """Dyna-Q with DQN's words; a Box is seen through a coarse grid."""
+
+    def __init__(self, policy: Any, env: Any, policy_kwargs: dict[str, Any] | None = None, **kwargs: Any) -> None:
+        known = set(inspect.signature(DynaQ.__init__).parameters)
+        super().__init__("TabularPolicy", env, **{name: value for name, value in kwargs.items() if name in known})
+
+    def _setup_model(self) -> None:
+        if isinstance(self.observation_space, spaces.Box):
+            self.discretizer = {"bins": 4, "low": -3, "high": 3}
+        super()._setup_model()
+
+    def learn(self, total_timesteps: int, *args: Any, tb_log_name: str | None = None, **kwargs: Any) -> Self:
+        """As DQN names its runs."""
+        return super().learn(total_timesteps, *args, tb_log_name=tb_log_name or "DQN", **kwargs)

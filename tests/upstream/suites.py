@@ -506,3 +506,46 @@ def _dyna_suite(algorithm: str) -> Suite:
 
 
 SUITES.update({f"Dyna-{algorithm}": _dyna_suite(algorithm) for algorithm in ("SAC", "DQN")})
+
+# --- Dyna-Q in the place of DQN ---------------------------------------------------------------------------------------
+
+_NO_BUFFER = "is about SB3's replay buffer; tables need none"
+_NO_KINDS = "has other observations than a Discrete or a Box"
+
+_DYNA_Q_FILES: dict[str, dict[str, set[str] | str]] = {
+    "test_save_load.py": {
+        **_DREAMER_FILES["test_save_load.py"],
+        "test_save_load_env_cnn": "has images",
+        "test_save_load_replay_buffer": _NO_BUFFER,
+        "test_warn_buffer": _NO_BUFFER,
+        "test_no_resource_warning": _OTHER,
+    },
+    "test_callbacks.py": {
+        **_DREAMER_FILES["test_callbacks.py"],
+        "test_eval_callback_vec_env": _OTHER,
+        "test_checkpoint_additional_info": _NO_BUFFER,
+    },
+    "test_predict.py": {
+        **_DREAMER_FILES["test_predict.py"],
+        "test_dqn_epsilon_greedy": {"DQN"},
+        "test_subclassed_space_env": _OTHER,
+        "test_mixing_gym_vecenv_api": _OTHER,
+    },
+    "test_deterministic.py": _DREAMER_FILES["test_deterministic.py"],
+    "test_identity.py": {"test_discrete": {"DQN"}, "test_continuous": _OTHER},
+    "test_spaces.py": {**_DREAMER_FILES["test_spaces.py"], "test_identity_spaces": _NO_KINDS},
+    "test_logger.py": {**_DREAMER_FILES["test_logger.py"], "test_fps_logger": {"DQN"}},
+    "test_tensorboard.py": _DREAMER_FILES["test_tensorboard.py"],
+}
+
+SUITES["DynaQ"] = Suite(
+    replaces="stable_baselines3.dqn.dqn:DQN",
+    by="stand_ins:DynaQAsDQN",
+    files=_files(_DYNA_Q_FILES, "DQN"),
+    deselected={
+        **dict.fromkeys(("PPO", "A2C", "SAC", "TD3", "DDPG"), _OTHER),
+        "CnnPolicy": "has images",
+        "test_action_spaces[Pendulum-v1-": "expects an AssertionError for the actions, where ours is a ValueError",
+        "test_action_spaces[env2-": "expects an AssertionError for the actions, where ours is a ValueError",
+    },
+)

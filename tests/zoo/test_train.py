@@ -25,6 +25,7 @@ from stable_baselines3.common.monitor import Monitor, load_results
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecTransposeImage
 
 import zoo.demo
+from imagine_agents import DynaQ
 from imagine_envs.dreams import DreamVectorEnv
 from imagine_envs.tasks import TaskVectorEnv
 from imagine_envs.world_models import World
@@ -305,6 +306,27 @@ def test_dyna_is_trained_and_shown(folder: Path) -> None:
     assert (run / "replay_buffer.pkl" / "real" / "index.json").is_file()
     shown = ("enjoy", "--algo", "dyna", "--env", "Pendulum-v1", "-n", "5", "--no-render", "--device", "cpu")
     assert main([*shown, "--verbose", "0"]) == 0
+
+
+def test_settings_of_dyna_q_suit_their_environments() -> None:
+    settings = yaml.safe_load((HYPERPARAMETERS / "dyna_q.yml").read_text())
+    for env_id, kwargs in settings.items():
+        for name in ("n_timesteps", "policy"):
+            assert kwargs.pop(name)
+        model = DynaQ("TabularPolicy", "CliffWalking-v1" if env_id == "default" else env_id, **kwargs)
+        assert model.learn(20).num_timesteps == 20
+
+
+def test_dyna_q_is_trained_and_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    assert train("--algo", "dyna_q", "--env", "Imagine/DynaMaze-v0", "-n", "3000", "--eval-freq", "-1") == 0
+    run = run_of("dyna_q/Imagine-DynaMaze-v0_1")
+    model = DynaQ.load(run / "Imagine-DynaMaze-v0.zip")
+    assert (model.num_timesteps, model.n_backups) == (3_000, 3_000 * 51)
+    assert len(list(run.glob("rl_model_*_steps.zip"))) >= 8
+    assert main(["enjoy", "--algo", "dyna_q", "--env", "Imagine/DynaMaze-v0", "--no-render", "-n", "30"]) == 0
+    assert "Mean reward: 1.00" in capsys.readouterr().out
+    assert train("--algo", "dyna_q", "--env", "CartPole-v1") != 0
+    assert "needs a discretizer" in capsys.readouterr().err
 
 
 def test_two_processes_do_not_share_a_folder(cartpole_world: World) -> None:

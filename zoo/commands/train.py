@@ -21,7 +21,7 @@ Train an agent. This is rl_zoo3's `train` with its flags, log folders and YAML f
 
 - on tasks of this suite stock algorithms train in one native batch;
 - with --world-model it trains in the dream, in one batch, and evaluates in the real environment;
-- --algo dreamer, --algo dyna and --algo imagination learn a world by themselves, and count real steps;
+- --algo dreamer, dyna, dyna_q and imagination learn a world by themselves, and count real steps;
 - a run that was killed goes on with the same command and --resume.
 """
 _EXAMPLES = """\
@@ -31,6 +31,7 @@ examples:
   imagine train --algo imagination --env CartPole-v1
   imagine train --algo dreamer --env Pendulum-v1
   imagine train --algo dyna --env Pendulum-v1
+  imagine train --algo dyna_q --env Imagine/DynaMaze-v0
   imagine train --algo sac --env Pendulum-v1 -n 20000 --save-freq 2000 --resume
 """
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, safe_mean
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device, safe_mean
 from typing_extensions import Self
 
 from imagine_agents.dyna_q import kernels
@@ -126,7 +126,7 @@ class DynaQ(BaseAlgorithm):
         device: torch.device | str = "auto",
         _init_setup_model: bool = True,
     ) -> None:
-        if device != "auto" and torch.device(device).type != "cpu":
+        if device != "auto" and get_device(device).type != "cpu":
             raise ValueError(f"device={device!r} must be 'cpu' or 'auto': tables are learned on the CPU")
         super().__init__(
             policy,
@@ -319,27 +319,22 @@ class DynaQ(BaseAlgorithm):
             settings = self._scheduled(settings)
             choices = np.empty(env.num_envs, np.int64)
             kernels.act(
-                arrays.values,
-                arrays.preferences,
-                arrays.random,
-                settings.epsilon,
-                settings.bandit,
-                self._states,
-                choices,
-            )
+                arrays.values, arrays.preferences, self._tables.actions, arrays.random, settings.epsilon,
+                settings.bandit, self._states, choices,
+            )  # fmt: skip
             actions = self._to_env(choices)
             new_obs, rewards, dones, infos = env.step(actions)
             self.num_timesteps += env.num_envs
             self._update_info_buffer(infos, dones)
             self._learn_from(settings, choices, new_obs, rewards, dones, infos)
+            episodes = self._episode_num
+            self._episode_num += int(np.count_nonzero(dones))
             callback.update_locals(locals())
             if not callback.on_step():
                 break
             callback.on_rollout_end()
-            for _ in range(np.count_nonzero(dones)):
-                self._episode_num += 1
-                if log_interval is not None and self._episode_num % log_interval == 0:
-                    self.dump_logs()
+            if log_interval is not None and self._episode_num // log_interval > episodes // log_interval:
+                self.dump_logs()
 
         callback.on_training_end()
         return self

@@ -2,9 +2,7 @@
 
 ``memory`` is a :class:`~imagine_agents.dyna_q.memory.Memory`, ``tables`` a
 :class:`~imagine_envs.world_models.tabular.Tables`, ``settings`` a :class:`~imagine_agents.dyna_q.memory.Settings`.
-What runs in every backup takes single arrays: numba counts the references of all arrays of a tuple whenever it is
-handed over. Equations are those of Sutton & Barto, "Reinforcement Learning: An Introduction"
-(2nd edition).
+Equations are those of Sutton & Barto, "Reinforcement Learning: An Introduction" (2nd edition).
 """
 
 from __future__ import annotations
@@ -32,14 +30,22 @@ _UNIFORM, _TRAJECTORY, _PRIORITIZED = SEARCHES.values()
 
 
 @njit(cache=True, nogil=True)
-def act(values: Any, preferences: Any, random: Any, epsilon: float, bandit: bool, state: Any, action: Any) -> None:
-    """Chooses real actions: writes them into ``action`` ``[N]`` for the states ``[N]``; the rest is Memory's."""
-    everything = np.arange(values.shape[1])
+def act(
+    values: Any,
+    preferences: Any,
+    actions: Any,
+    random: Any,
+    epsilon: float,
+    bandit: bool,
+    state: Any,
+    action: Any,
+) -> None:
+    """Chooses real actions: writes them into ``action`` ``[N]`` for the states ``[N]``.
+
+    The arrays are those of a Memory and of Tables; handing them over one by one takes a tenth of the time.
+    """
     for row in range(len(state)):
-        s = state[row]
-        action[row] = _choose(
-            values[s], preferences[s] if bandit else values[s], everything, random, ACTING, epsilon, bandit
-        )
+        action[row] = _choose(values, preferences, actions, random, ACTING, state[row], -1, epsilon, bandit)
 
 
 @njit(cache=True, nogil=True)
@@ -94,7 +100,8 @@ def step(
         if settings.search == _PRIORITIZED:
             _insert(
                 values, tables.successor, tables.count, tables.reward, tables.terminated, memory.heap, memory.place,
-                memory.priority, memory.queued, settings.gamma, settings.threshold, s, a,
+                memory.priority, memory.queued, tables.next, settings.gamma, settings.threshold,
+                (s * values.shape[1] + a) * tables.count.shape[2], False,
             )  # fmt: skip
         else:
             # Q(S, A) ← Q(S, A) + α [R + γ max_a Q(S', a) − Q(S, A)]
@@ -107,42 +114,54 @@ def step(
 
 @njit(cache=True, nogil=True)
 def _choose(
-    values: Any, preferences: Any, candidates: Any, random: Any, stream: int, epsilon: float, bandit: bool
+    values: Any,
+    preferences: Any,
+    actions: Any,
+    random: Any,
+    stream: int,
+    state: int,
+    known: int,
+    epsilon: float,
+    bandit: bool,
 ) -> int:
-    """One of the candidates ``[C]``, by two random numbers whatever the policy; values and preferences ``[A]``."""
-    count = len(candidates)
+    """An action of the policy, by two random numbers whatever the policy.
+
+    ``known`` says how many of ``actions`` ``[state]`` there are to choose from; −1: all that exist.
+    """
+    count = values.shape[1] if known < 0 else known
     explores, pick = uniform(random, stream), uniform(random, stream)
+    i = 0
     if bandit:
         # Pr{A = a} = exp H(a) / Σ_b exp H(b); section 2.8
-        highest = -np.inf
-        for a in candidates:
-            highest = max(highest, preferences[a])
-        total = 0.0
-        for a in candidates:
-            total += math.exp(preferences[a] - highest)
-        remaining, i = pick * total, 0
+        highest, total = -np.inf, 0.0
+        for j in range(count):
+            highest = max(highest, preferences[state, j if known < 0 else actions[state, j]])
+        for j in range(count):
+            total += math.exp(preferences[state, j if known < 0 else actions[state, j]] - highest)
+        remaining = pick * total
         while i < count - 1:
-            remaining -= math.exp(preferences[candidates[i]] - highest)
+            remaining -= math.exp(preferences[state, i if known < 0 else actions[state, i]] - highest)
             if remaining < 0:
                 break
             i += 1
-        return candidates[i]
-    if explores < epsilon:
-        return candidates[int(pick * count)]
-    best, ties = -np.inf, 0
-    for a in candidates:
-        if values[a] > best:
-            best, ties = values[a], 1
-        elif values[a] == best:
-            ties += 1
-    nth, chosen = int(pick * ties), candidates[0]
-    for a in candidates:
-        if values[a] == best:
-            chosen = a
-            if nth == 0:
-                break
-            nth -= 1
-    return chosen
+    elif explores < epsilon:
+        i = int(pick * count)
+    else:
+        best, ties = -np.inf, 0
+        for j in range(count):
+            value = values[state, j if known < 0 else actions[state, j]]
+            if value > best:
+                best, ties = value, 1
+            elif value == best:
+                ties += 1
+        nth = int(pick * ties)
+        for j in range(count):
+            if values[state, j if known < 0 else actions[state, j]] == best:
+                i = j
+                if nth == 0:
+                    break
+                nth -= 1
+    return i if known < 0 else actions[state, i]
 
 
 @njit(cache=True, nogil=True)
@@ -164,7 +183,82 @@ def _prefer(preferences: Any, baseline: Any, visits: Any, state: int, action: in
         preferences[a] += rate * advantage * ((1.0 if a == action else 0.0) - probability)
 
 
-# --- backups ----------------------------------------------------------------------------------------------------------
+# --- planning ---------------------------------------------------------------------------------------------------------
+
+
+@njit(cache=True, nogil=True)
+def plan(memory: Any, tables: Any, settings: Any, steps: int) -> None:
+    """Makes ``steps`` backups of imagined steps; fewer where the queue of prioritized sweeping runs empty."""
+    values, preferences, random = memory.values, memory.preferences, memory.random
+    clock, last_tried, starts, num_starts = memory.counters[CLOCK], memory.last_tried, memory.starts, memory.num_starts
+    heap, place, priority, queued = memory.heap, memory.place, memory.priority, memory.queued
+    successor, count, reward, terminated = tables.successor, tables.count, tables.reward, tables.terminated
+    head, following = tables.head, tables.next
+    states, num_states, actions, num_actions = tables.states, tables.num_states[0], tables.actions, tables.num_actions
+    alpha, gamma, kappa, epsilon = settings.learning_rate, settings.gamma, settings.bonus, settings.epsilon
+    search, expected, stochastic, bandit = settings.search, settings.expected, settings.stochastic, settings.bandit
+    choices, slots = count.shape[1], count.shape[2]
+    draws = stochastic and (search == _TRAJECTORY or not expected)
+    simulated, done = memory.simulated[0], 0
+    while done < steps and num_states > 0:
+        if search == _UNIFORM:
+            # Section 8.2: a random state that was seen, and a random action that was taken there; with a bonus it may
+            # be any action (section 8.3).
+            state = states[below(random, PLANNING, num_states)]
+            if kappa > 0:
+                action = below(random, PLANNING, choices)
+            else:
+                action = actions[state, below(random, PLANNING, num_actions[state])]
+        elif search == _TRAJECTORY:
+            # Section 8.6: what the policy meets in the model, from where real episodes begin to a termination; where
+            # nothing was tried, a new trajectory begins.
+            if simulated < 0 or num_actions[simulated] == 0:
+                if num_starts[0] > 0:
+                    simulated = starts[below(random, PLANNING, num_starts[0])]
+                else:
+                    simulated = states[below(random, PLANNING, num_states)]
+            state = simulated
+            known = -1 if kappa > 0 else num_actions[state]
+            action = _choose(values, preferences, actions, random, PLANNING, state, known, epsilon, bandit)
+        elif queued[0] > 0:  # section 8.4
+            state, action = divmod(pop(heap, place, priority, queued), choices)
+        else:
+            break
+
+        # κ √τ, τ the real steps since the pair was tried (since the beginning, if it never was); section 8.3
+        bonus = kappa * math.sqrt(clock - last_tried[state, action]) if kappa > 0 else 0.0
+        # One outcome: R + γ max_a Q(S', a); or all of them: Σ p(r, s') [r + γ max_a Q(s', a)] (section 8.5). A pair
+        # that was never tried has none: it stays where it is, without a reward. (The same as in `_insert`; handed
+        # over to a function, the five arrays would take longer to be counted than the backup takes.)
+        drawn = _drawn(count, random, state, action) if draws else 0
+        begin, end = (0, slots) if expected else (drawn, drawn + 1)
+        total, target = 0, 0.0
+        for k in range(begin, end):
+            if count[state, action, k] == 0:
+                break
+            outcome = reward[state, action, k]
+            if not terminated[state, action, k]:
+                outcome += gamma * _best(values, successor[state, action, k])
+            weight = count[state, action, k] if expected else 1
+            target += weight * outcome
+            total += weight
+        target = bonus + (target / total if total > 0 else gamma * _best(values, state))
+        # Q(S, A) ← Q(S, A) + α [target − Q(S, A)]
+        values[state, action] += alpha * (target - values[state, action])
+        done += 1
+
+        if search == _TRAJECTORY:
+            if total > 0:
+                simulated = -1 if terminated[state, action, drawn] else successor[state, action, drawn]
+        elif search == _PRIORITIZED:
+            # Loop for all S̄, Ā predicted to lead to S
+            _insert(
+                values, successor, count, reward, terminated, heap, place, priority, queued, following, gamma,
+                settings.threshold, head[state], True,
+            )  # fmt: skip
+    memory.simulated[0] = simulated
+    memory.counters[BACKUPS] += done
+    memory.counters[IMAGINED] += done
 
 
 @njit(cache=True, nogil=True)
@@ -177,127 +271,16 @@ def _best(values: Any, state: int) -> float:
 
 
 @njit(cache=True, nogil=True)
-def _drawn(count: Any, state: int, action: int, number: float) -> int:
-    """The slot of one of the pair's outcomes, each as likely as its count; −1 if the pair was never tried."""
+def _drawn(count: Any, random: Any, state: int, action: int) -> int:
+    """The slot of one of the pair's outcomes, each as likely as its count; 0 if the pair was never tried."""
     slots, total = count.shape[2], 0
     for k in range(slots):
         total += count[state, action, k]
-    remaining, last = number * total, -1
-    for k in range(slots):
-        if count[state, action, k] == 0:
-            break
-        last = k
-        remaining -= count[state, action, k]
-        if remaining < 0:
-            break
-    return last
-
-
-@njit(cache=True, nogil=True)
-def _sampled(
-    values: Any, successor: Any, reward: Any, terminated: Any, gamma: float, state: int, action: int, k: int
-) -> float:
-    """R + γ max_a Q(S', a) of outcome k; a pair that was never tried (−1) stays where it is, without a reward."""
-    if k < 0:
-        return gamma * _best(values, state)
-    if terminated[state, action, k]:
-        return reward[state, action, k]
-    return reward[state, action, k] + gamma * _best(values, successor[state, action, k])
-
-
-@njit(cache=True, nogil=True)
-def _expected(
-    values: Any, successor: Any, count: Any, reward: Any, terminated: Any, gamma: float, state: int, action: int
-) -> float:
-    """Σ p(r, s') [r + γ max_a Q(s', a)], p by the counts; section 8.5."""
-    total, value = 0, 0.0
-    for k in range(count.shape[2]):
-        if count[state, action, k] == 0:
-            break
-        total += count[state, action, k]
-        outcome = _sampled(values, successor, reward, terminated, gamma, state, action, k)
-        value += count[state, action, k] * outcome
-    return value / total if total else _sampled(values, successor, reward, terminated, gamma, state, action, -1)
-
-
-# --- planning ---------------------------------------------------------------------------------------------------------
-
-
-@njit(cache=True, nogil=True)
-def plan(memory: Any, tables: Any, settings: Any, steps: int) -> None:
-    """Makes ``steps`` backups of imagined steps; fewer where the queue of prioritized sweeping runs empty."""
-    values, random, clock = memory.values, memory.random, memory.counters[CLOCK]
-    last_tried, starts, num_starts = memory.last_tried, memory.starts, memory.num_starts[0]
-    heap, place, priority, queued = memory.heap, memory.place, memory.priority, memory.queued
-    successor, count, reward, terminated = tables.successor, tables.count, tables.reward, tables.terminated
-    head, following = tables.head, tables.next
-    states, num_states, actions, num_actions = tables.states, tables.num_states[0], tables.actions, tables.num_actions
-    alpha, gamma, kappa = settings.learning_rate, settings.gamma, settings.bonus
-    search, expected, stochastic = settings.search, settings.expected, settings.stochastic
-    choices, slots = count.shape[1], count.shape[2]
-    everything = np.arange(choices if kappa > 0 else 0)
-    simulated, done = memory.simulated[0], 0
-    while done < steps and num_states > 0:
-        # Which pair?
-        if search == _UNIFORM:
-            # Section 8.2: a random state that was seen, and a random action that was taken there. With a bonus it may
-            # be any action (section 8.3).
-            state = states[below(random, PLANNING, num_states)]
-            if kappa > 0:
-                action = below(random, PLANNING, choices)
-            else:
-                action = actions[state, below(random, PLANNING, num_actions[state])]
-        elif search == _TRAJECTORY:
-            # Section 8.6: what the policy meets in the model, from where real episodes begin to a termination; where
-            # nothing was tried, a new trajectory begins.
-            if simulated < 0 or num_actions[simulated] == 0:
-                if num_starts > 0:
-                    simulated = starts[below(random, PLANNING, num_starts)]
-                else:
-                    simulated = states[below(random, PLANNING, num_states)]
-            state = simulated
-            candidates = everything if kappa > 0 else actions[state, : num_actions[state]]
-            preferences = memory.preferences[state] if settings.bandit else values[state]
-            action = _choose(
-                values[state], preferences, candidates, random, PLANNING, settings.epsilon, settings.bandit
-            )
-        elif queued[0] == 0:
-            break
-        else:  # section 8.4
-            state, action = divmod(pop(heap, place, priority, queued), choices)
-
-        # What does the model say?
-        k = 0 if count[state, action, 0] > 0 else -1
-        if stochastic and (search == _TRAJECTORY or not expected):
-            k = _drawn(count, state, action, uniform(random, PLANNING))
-        if expected:
-            target = _expected(values, successor, count, reward, terminated, gamma, state, action)
-        else:
-            target = _sampled(values, successor, reward, terminated, gamma, state, action, k)
-        if kappa > 0:
-            # κ √τ, τ the real steps since the pair was tried (since the beginning, if it never was); section 8.3
-            target += kappa * math.sqrt(clock - last_tried[state, action])
-
-        # Q(S, A) ← Q(S, A) + α [R + γ max_a Q(S', a) − Q(S, A)]
-        values[state, action] += alpha * (target - values[state, action])
-        done += 1
-
-        if search == _TRAJECTORY:
-            if k >= 0:
-                simulated = -1 if terminated[state, action, k] else successor[state, action, k]
-        elif search == _PRIORITIZED:
-            # Loop for all S̄, Ā predicted to lead to S
-            slot = head[state]
-            while slot >= 0:
-                before, led_here = divmod(slot // slots, choices)
-                _insert(
-                    values, successor, count, reward, terminated, heap, place, priority, queued, gamma,
-                    settings.threshold, before, led_here,
-                )  # fmt: skip
-                slot = following[slot]
-    memory.simulated[0] = simulated
-    memory.counters[BACKUPS] += done
-    memory.counters[IMAGINED] += done
+    remaining, slot = uniform(random, PLANNING) * total - count[state, action, 0], 0
+    while remaining >= 0 and slot + 1 < slots and count[state, action, slot + 1] > 0:
+        slot += 1
+        remaining -= count[state, action, slot]
+    return slot
 
 
 @njit(cache=True, nogil=True)
@@ -311,16 +294,34 @@ def _insert(
     place: Any,
     priority: Any,
     queued: Any,
+    following: Any,
     gamma: float,
     threshold: float,
-    state: int,
-    action: int,
+    slot: int,
+    all_of_list: bool,
 ) -> None:
-    """if P > θ then insert (state, action) with priority P = |Σ p(r, s') [r + γ max_a Q(s', a)] − Q(state, action)|.
+    """if P > θ then insert S, A with priority P = |Σ p(r, s') [r + γ max_a Q(s', a)] − Q(S, A)|.
 
     With one outcome that is |R + γ max_a Q(S', a) − Q(S, A)|, as the book has it; among several, what has changed in
     one of them counts by its probability.
+
+    S, A is the pair that ``slot`` belongs to, and those of all slots that come after it in its list of predecessors
+    where ``all_of_list``; it may be −1.
     """
-    change = _expected(values, successor, count, reward, terminated, gamma, state, action) - values[state, action]
-    if abs(change) > threshold:
-        push(heap, place, priority, queued, state * values.shape[1] + action, abs(change))
+    choices, slots = count.shape[1], count.shape[2]
+    while slot >= 0:
+        pair = slot // slots
+        state, action = divmod(pair, choices)
+        total, target = 0, 0.0
+        for k in range(slots):
+            if count[state, action, k] == 0:
+                break
+            outcome = reward[state, action, k]
+            if not terminated[state, action, k]:
+                outcome += gamma * _best(values, successor[state, action, k])
+            target += count[state, action, k] * outcome
+            total += count[state, action, k]
+        change = abs(target / max(total, 1) - values[state, action])
+        if change > threshold:
+            push(heap, place, priority, queued, pair, change)
+        slot = following[slot] if all_of_list else -1

@@ -10,7 +10,7 @@ import gymnasium as gym
 if TYPE_CHECKING:
     from imagine_envs.tasks import BatchedTask
 
-__all__ = ["ENVIRONMENTS", "register_environments", "registered_task"]
+__all__ = ["ENVIRONMENTS", "is_task", "register_environments", "registered_task"]
 
 _TASK_ENV = "imagine_envs.tasks.env:TaskEnv"
 
@@ -55,13 +55,18 @@ def register_environments() -> None:
             gym.register(env_id, **entry_points)
 
 
+def is_task(env_id: str | None) -> bool:
+    """Whether an id is one of :mod:`imagine_envs.tasks`; nothing is made or imported to tell."""
+    spec = gym.registry.get(env_id or "")
+    return spec is not None and spec.entry_point == _TASK_ENV
+
+
 def registered_task(env_id: str | None, env_kwargs: Mapping[str, Any]) -> BatchedTask | None:
     """The rules behind a registered id of :mod:`imagine_envs.tasks`, None for anything else.
 
     For an id of anything else nothing is imported, whatever module it names: it may come from the file of a stranger.
     """
-    spec = gym.registry.get(env_id or "")
-    if spec is None or spec.entry_point != _TASK_ENV:
+    if env_id is None or not is_task(env_id):
         return None
-    task: BatchedTask = gym.make(spec, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
+    task: BatchedTask = gym.make(env_id, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
     return task

@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["REAL_STEP_AGENTS", "NormalizedPolicy", "algorithms", "load_agent"]
 
-REAL_STEP_AGENTS = ("dreamer", "dyna_q", "imagination")
+REAL_STEP_AGENTS = ("dreamer", "dyna", "dyna_q", "imagination")
 """Our algorithms, which learn worlds by themselves and need few real steps."""
 
 
@@ -23,9 +23,9 @@ def algorithms() -> dict[str, Any]:
         import rl_zoo3
     except ImportError as error:
         raise ImportError(f"rl_zoo3 is needed: pip install 'imagine-rl[zoo]' ({error})") from error
-    from imagine_agents import Dreamer, DynaQ, ImaginationTrainer
+    from imagine_agents import Dreamer, Dyna, DynaQ, ImaginationTrainer
 
-    rl_zoo3.ALGOS.update(dreamer=Dreamer, dyna_q=DynaQ, imagination=ImaginationTrainer)
+    rl_zoo3.ALGOS.update(dreamer=Dreamer, dyna=Dyna, dyna_q=DynaQ, imagination=ImaginationTrainer)
     table: dict[str, Any] = rl_zoo3.ALGOS
     return table
 

@@ -19,11 +19,12 @@ from rl_zoo3.utils import ALGOS, get_latest_run_id
 from sb3_contrib import ARS
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.vec_env import VecEnv, VecEnvWrapper, VecMonitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecEnvWrapper, VecMonitor
 
 from imagine_agents.common.checkpoint import AtomicCheckpointCallback, checkpoints, load_checkpoint, read_progress
 from imagine_envs.dreams import Dream, DreamVectorEnv
 from imagine_envs.experience import Replay
+from imagine_envs.registration import is_task
 from imagine_envs.storage import StorageError, atomic_directory, atomic_file
 from imagine_envs.world_models import World
 from wrappers import SB3VecEnv
@@ -34,7 +35,8 @@ from zoo.runs import Run, as_json, differences
 __all__ = ["HYPERPARAMETERS", "DreamExperimentManager", "Plan"]
 
 HYPERPARAMETERS = Path(__file__).parent / "hyperparams"
-"""``<algo>.yml`` for our own algorithms, ``dream/<algo>.yml`` for rl_zoo3's in a batch of dreams."""
+"""``<algo>.yml`` for our own algorithms; for rl_zoo3's ``dream/<algo>.yml`` in a batch of dreams and
+``tasks/<algo>.yml`` in a batch of a task of :mod:`imagine_envs.tasks`."""
 
 _CHECKPOINTS_PER_RUN = 10
 _EVALUATIONS_PER_RUN = 5  # of an algorithm that learns from few real steps
@@ -61,8 +63,9 @@ class Plan:
 
 
 class DreamExperimentManager(ExperimentManager):
-    """rl_zoo3's ``ExperimentManager``, with three differences.
+    """rl_zoo3's ``ExperimentManager``, with four differences.
 
+    - Stock algorithms train on our tasks in native batches.
     - With a world, the training environment is a native batch of its dreams. Evaluation takes place in the real
       environment, so that the best model is never chosen in a dream.
     - Every file is written whole or not at all, and checkpoints hold all that a run needs to go on.
@@ -96,7 +99,8 @@ class DreamExperimentManager(ExperimentManager):
         self._checkpoint: Path | None = None  # to go on from
         self._saved_hyperparams: dict[str, Any] = {}
         self._completed = False
-        ours = HYPERPARAMETERS / ("dream" if self.plan.world else "") / f"{algo}.yml"
+        self._is_task = is_task(env_id) and algo not in REAL_STEP_AGENTS
+        ours = HYPERPARAMETERS / ("dream" if self.plan.world else "tasks" if self._is_task else "") / f"{algo}.yml"
         if kwargs.get("config") is None and ours.is_file():
             self.config = str(ours)
         if self.plan.resumed is not None:
@@ -206,20 +210,26 @@ class DreamExperimentManager(ExperimentManager):
                     callback.resume(progress["num_timesteps"])
 
     def create_envs(self, n_envs: int, eval_env: bool = False, no_log: bool = False) -> VecEnv:
-        """rl_zoo3's environments; for training in a world, a native batch of dreams takes their place."""
+        """rl_zoo3's environments; for training in a world or a task, a native batch takes their place."""
         if self._checkpoint is not None and not eval_env and not no_log:
             _keep_monitor_files(Path(self.save_path))
-        if self._dream is None or eval_env:
+        as_told = self.env_wrapper is None and self.vec_env_class is DummyVecEnv
+        if eval_env or (self._dream is None and not (self._is_task and as_told)):
             return super().create_envs(n_envs, eval_env, no_log)
-        with patch.object(exp_manager, "make_vec_env", self._make_dreams):
+        with patch.object(exp_manager, "make_vec_env", self._make_batch):
             return super().create_envs(n_envs, eval_env, no_log)
 
-    def _make_dreams(self, _: Any, n_envs: int, seed: int, monitor_dir: str | None, **kwargs: Any) -> VecEnv:
+    def _make_batch(self, _: Any, n_envs: int, seed: int, monitor_dir: str | None, **kwargs: Any) -> VecEnv:
         """Stands in for SB3's ``make_vec_env``."""
-        assert self._dream is not None
-        dreams = SB3VecEnv(DreamVectorEnv(self._dream, n_envs))
-        dreams.seed(seed)
-        return VecMonitor(dreams, None if monitor_dir is None else os.path.join(monitor_dir, "dream"))
+        name = "task" if self._dream is None else "dream"
+        batch: gym.vector.VectorEnv[Any, Any, Any]
+        if self._dream is None:
+            batch = gym.make_vec(self.env_name.gym_id, n_envs, **(kwargs["env_kwargs"] or {}))
+        else:
+            batch = DreamVectorEnv(self._dream, n_envs)
+        envs = SB3VecEnv(batch)
+        envs.seed(seed)
+        return VecMonitor(envs, None if monitor_dir is None else os.path.join(monitor_dir, name))
 
     def _maybe_normalize(self, env: VecEnv, eval_env: bool) -> VecEnv:
         if self._dream is not None and self.normalize and eval_env:
@@ -309,7 +319,8 @@ class _Model:
         save = self._model.save_replay_buffer  # an AttributeError here answers rl_zoo3's `hasattr`
 
         def save_atomically(path: str) -> None:
-            is_directory = isinstance(self._model.replay_buffer, Replay)
+            replay_buffer = self._model.replay_buffer
+            is_directory = isinstance(getattr(replay_buffer, "replay", replay_buffer), Replay)
             with atomic_directory(path, overwrite=True) if is_directory else atomic_file(path) as place:
                 save(place)
 

@@ -23,9 +23,10 @@ class Game:
     Args:
         env: The task, with ``render_mode="rgb_array"``; wrappers around it are left out.
         seed: Of the first episode; the next ones go on from there.
+        level: Number of the level that comes first; None takes any.
 
     Raises:
-        ValueError: If the environment is no task of this suite.
+        ValueError: If the environment is no task of this suite, or has no level of that number.
 
     Attributes:
         steps: Taken in this episode.
@@ -33,7 +34,7 @@ class Game:
         ending: How the episode ended, empty while it goes on.
     """
 
-    def __init__(self, env: gym.Env[Any, Any], seed: int | None = None) -> None:
+    def __init__(self, env: gym.Env[Any, Any], seed: int | None = None, level: int | None = None) -> None:
         unwrapped = env.unwrapped
         if not isinstance(unwrapped, TaskEnv):
             name = env.spec.id if env.spec is not None else str(env)
@@ -41,7 +42,7 @@ class Game:
         self.env = unwrapped
         self.keys = self.env.task.keys
         self.ending = ""
-        self._begin(seed)
+        self._begin(seed, level)
 
     def legend(self) -> str:
         """Which key does what."""
@@ -63,7 +64,7 @@ class Game:
             self._go_back(self._past[0] if self._past else self._here())
             self._past.clear()
         elif key == "n":
-            self._begin(None)
+            self._begin()
         elif key in self.keys and not self.ending:
             self._past.append(self._here())
             _, reward, terminated, truncated, _ = self.env.step(self.keys[key])
@@ -85,8 +86,8 @@ class Game:
         assert picture is not None
         return caption(picture, self.status())
 
-    def _begin(self, seed: int | None) -> None:
-        self.env.reset(seed=seed)
+    def _begin(self, seed: int | None = None, level: int | None = None) -> None:
+        self.env.reset(seed=seed, options=None if level is None else {"level": level})
         self.steps, self.total, self.ending = 0, 0.0, ""
         self._past: list[tuple[State, int, float]] = []
 

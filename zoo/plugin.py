@@ -37,12 +37,36 @@ class Parser(OneLineParser):
         add_flags(self.add_argument_group("imagine-rl"))
         self._on_parsed, self._new_defaults = on_parsed, defaults
 
+    def add_argument(self, *names: Any, **kwargs: Any) -> argparse.Action:
+        """Arguments of the environment may be plain text, as in our other commands."""
+        if {"--env-kwargs", "--eval-env-kwargs"} & set(names):
+            kwargs["action"] = _expressions_or_text(kwargs["action"])
+        return super().add_argument(*names, **kwargs)
+
     def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Called by the script when it has added its flags."""
         self.set_defaults(**self._new_defaults)
         parsed = super().parse_args(args, namespace)
         self._on_parsed(parsed)
         return parsed
+
+
+def _expressions_or_text(action: Any) -> Any:
+    """rl_zoo3's action for ``key:expression …``, for which what is no expression (a path, say) is the text itself."""
+
+    class Lenient(action):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option_string: str | None = None) -> None:
+            result: dict[str, Any] = {}
+            for item in values:
+                key, _, text = item.partition(":")
+                try:
+                    super().__call__(parser, namespace, [item], option_string)
+                except Exception:  # whatever it is that evaluating a text may raise
+                    super().__call__(parser, namespace, [f"{key}:{text!r}"], option_string)
+                result |= getattr(namespace, self.dest)
+            setattr(namespace, self.dest, result)
+
+    return Lenient
 
 
 @contextmanager

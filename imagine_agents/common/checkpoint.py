@@ -85,7 +85,7 @@ def save_checkpoint(
         replay_buffer = getattr(model, "replay_buffer", None)
         replay = getattr(replay_buffer, "replay", replay_buffer)
         if isinstance(replay, Replay):
-            replay.save(directory / _REPLAY)
+            model.save_replay_buffer(directory / _REPLAY)  # type: ignore[attr-defined]
         elif replay_buffer is not None:
             model.save_replay_buffer(directory / _BUFFER)  # type: ignore[attr-defined]
         normalize = model.get_vec_normalize_env()

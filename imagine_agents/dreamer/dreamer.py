@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-import io
-import pathlib
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.noise import ActionNoise
-from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, RolloutReturn, Schedule
-from stable_baselines3.common.vec_env import VecEnv
+from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from torch import Tensor
 from typing_extensions import Self
 
+from imagine_agents.common.sequence_algorithm import SequenceAlgorithm
 from imagine_agents.common.sequence_buffer import SequenceReplayBuffer
 from imagine_agents.dreamer.behaviour import actor_loss, critic_loss, imagine, replay_value_loss
 from imagine_agents.dreamer.policies import DreamerPolicy, detached
 from imagine_agents.dreamer.presets import BEHAVIOURS
-from imagine_envs.experience import Batch, Replay
+from imagine_envs.experience import Batch
 from imagine_envs.spaces import to_tensor
 
 __all__ = ["Dreamer"]
 
 
-class Dreamer(OffPolicyAlgorithm):
+class Dreamer(SequenceAlgorithm):
     """Learns a recurrent world from real sequences, and to act in it from imagined ones.
 
     Every update samples real windows, lets the world model learn from them, dreams ``horizon`` steps from each of
@@ -102,7 +98,6 @@ class Dreamer(OffPolicyAlgorithm):
     }
     resumes_exactly: ClassVar[bool] = True
     policy: DreamerPolicy
-    replay_buffer: SequenceReplayBuffer | None
 
     def __init__(
         self,
@@ -232,21 +227,11 @@ class Dreamer(OffPolicyAlgorithm):
                 f"learning_starts={self.learning_starts} is not reached within total_timesteps={budget}: nothing "
                 "would be learned"
             )
-        begins_anew = reset_num_timesteps or self._last_obs is None
-        result = super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
-        if begins_anew:
-            self._remembered = None
-            assert self.replay_buffer is not None
-            self.replay_buffer.begin_anew()
-        return result
+        return super()._setup_learn(total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar)
 
-    def collect_rollouts(self, env: VecEnv, callback: BaseCallback, *args: Any, **kwargs: Any) -> RolloutReturn:
-        """See SB3's; the step that a callback stops at, which SB3 loses, is stored too."""
-        rollout = super().collect_rollouts(env, callback, *args, **kwargs)
-        if not rollout.continue_training:
-            names = ("replay_buffer", "buffer_actions", "new_obs", "rewards", "dones", "infos")
-            self._store_transition(*(callback.locals[name] for name in names))
-        return rollout
+    def _begin_anew(self) -> None:
+        super()._begin_anew()
+        self._remembered = None
 
     def _sample_action(
         self, learning_starts: int, action_noise: ActionNoise | None = None, n_envs: int = 1
@@ -421,24 +406,6 @@ class Dreamer(OffPolicyAlgorithm):
     ) -> Self:
         """Learns from ``total_timesteps`` real steps; see SB3's."""
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
-
-    def save_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase) -> None:
-        """Writes the replay as a directory of safe files; see :meth:`~imagine_envs.experience.Replay.save`."""
-        assert self.replay_buffer is not None
-        self.replay_buffer.replay.save(pathlib.Path(path))  # type: ignore[arg-type]
-
-    def load_replay_buffer(self, path: str | pathlib.Path | io.BufferedIOBase, truncate_last_traj: bool = True) -> None:
-        """Reads what :meth:`save_replay_buffer` wrote.
-
-        Raises:
-            StorageError: If a file is missing or broken.
-            ValueError: If the replay is of other spaces, or of another number of environments.
-        """
-        assert self.replay_buffer is not None
-        in_an_episode = self.replay_buffer.size() > 0  # then it is none of those that are loaded
-        self.replay_buffer.take(Replay.load(pathlib.Path(path)))  # type: ignore[arg-type]
-        if in_an_episode:
-            self.replay_buffer.begin_anew()
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing", "last_checkpoint"]

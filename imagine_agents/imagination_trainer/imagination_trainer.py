@@ -24,12 +24,13 @@ from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback
 from stable_baselines3.common.utils import check_for_correct_spaces, safe_mean
-from stable_baselines3.common.vec_env import VecEnv, VecMonitor, VecTransposeImage
+from stable_baselines3.common.vec_env import VecMonitor
 from typing_extensions import Self
 
 from imagine_agents.common.bounded_features import BoundedFeatures
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
 from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
+from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
 from imagine_agents.common.prefix_logger import PrefixLogger
 from imagine_agents.imagination_trainer.acting import Noisy
 from imagine_agents.imagination_trainer.progress import DreamProgress
@@ -40,9 +41,7 @@ from imagine_envs.dreams.dream import feature_space
 from imagine_envs.experience import Collector, Replay
 from imagine_envs.experience.collect import heeds_masks
 from imagine_envs.world_models import World, WorldModel, fit, make_model
-from imagine_envs.world_models.families import family_class
 from imagine_envs.world_models.fit import fit_model
-from imagine_envs.world_models.world import Contexts, WorldSpec
 from wrappers import SB3VecEnv
 
 __all__ = ["ImaginationTrainer"]
@@ -168,18 +167,13 @@ class ImaginationTrainer(BaseAlgorithm):
             raise ValueError(f"stop_rule={stop_rule} must be a fraction of the members in (0, 1]")
         if not (np.isfinite(exploration_bonus) and exploration_bonus >= 0):
             raise ValueError(f"exploration_bonus={exploration_bonus} must be finite and not negative")
-        _check_names("fit_kwargs", fit_kwargs, fit, fit_model)
-        _check_names("dream_kwargs", dream_kwargs, Dream.__init__)
+        check_names("fit_kwargs", fit_kwargs, fit, fit_model)
+        check_names("dream_kwargs", dream_kwargs, Dream.__init__)
         self.num_dreams = num_dreams or dreams_of(self.algorithm)
         self.algorithm_kwargs = dream_defaults(self.algorithm, self.num_dreams, algorithm_kwargs)
         suggested = self.algorithm_kwargs.pop("learning_rate", None)
         self.learning_rate = suggested if learning_rate is None else learning_rate
-        if isinstance(world_model, WorldModel):
-            if world_model_kwargs:
-                raise ValueError(f"world_model is made already; world_model_kwargs={world_model_kwargs} came too late")
-            self.family = world_model.family
-        else:
-            self.family = family_class(world_model).family
+        self.family = family_of(world_model, world_model_kwargs)
         self.world_model_kwargs = dict(world_model_kwargs or {})
         self._given_model = world_model if isinstance(world_model, WorldModel) else None
         self.fit_kwargs = dict(fit_kwargs or {})
@@ -219,17 +213,18 @@ class ImaginationTrainer(BaseAlgorithm):
         self.set_random_seed(self.seed)
         if self.env is not None:
             # Worlds are of the environment itself; only SB3's networks want the channels of images first.
-            self.real_observation_space = _untransposed(self.env).observation_space
+            self.real_observation_space = untransposed(self.env).observation_space
         self._collector = self._new_collector()
         replay = self._collector.replay if self._collector else Replay(self.real_observation_space, self.action_space)
-        self.world_model = self._given_model or make_model(self.family, replay, **self.world_model_kwargs)
-        for name, space in (("observation_space", self.real_observation_space), ("action_space", self.action_space)):
-            if getattr(self.world_model, name) != space:
-                raise ValueError(
-                    f"the world model's {name} is {getattr(self.world_model, name)}; the environment's is {space}"
-                )
+        self.world_model = build(
+            self._given_model,
+            self.family,
+            self.world_model_kwargs,
+            replay,
+            (self.real_observation_space, self.action_space),
+            self.device,
+        )
         self.world_model_kwargs = self.world_model.hyperparameters()
-        self.world_model.to(self.device)
         self.latent = (
             self.dream_kwargs.get("observation", "decoded" if self.world_model.can_decode else "latent") == "latent"
         )
@@ -266,7 +261,7 @@ class ImaginationTrainer(BaseAlgorithm):
         previous = self._collector.replay if self._collector and len(self._collector.replay) else None
         # Another seed whenever the environment begins anew, so that it does not repeat what is known already.
         taken = max(self.num_timesteps, 0 if previous is None else previous.num_steps)
-        return Collector(_untransposed(self.env), previous, seed=self._seed_after(taken))
+        return Collector(untransposed(self.env), previous, seed=self._seed_after(taken))
 
     def _new_agent(self) -> BaseAlgorithm:
         """The stock algorithm with the dream's spaces, before there is a dream."""
@@ -304,10 +299,7 @@ class ImaginationTrainer(BaseAlgorithm):
     def world(self) -> World | None:
         """The world of the last fit, None before the first one."""
         if self._world is None and self.world_data is not None:
-            data = self.world_data
-            contexts = Contexts.from_tensors({key: th.from_numpy(value) for key, value in data["contexts"].items()})
-            quantiles = None if data["quantiles"] is None else th.from_numpy(data["quantiles"])
-            self._world = World(self.world_model, contexts, WorldSpec.from_json(data["spec"]), quantiles)
+            self._world = unpack(self.world_model, self.world_data)
         return self._world
 
     def save_replay_buffer(self, path: str | pathlib.Path) -> None:
@@ -331,7 +323,7 @@ class ImaginationTrainer(BaseAlgorithm):
             raise ValueError("call set_env() first: experience belongs to an environment")
         replay = Replay.load(path)
         seed = self._seed_after(max(self.num_timesteps, replay.num_steps))
-        self._collector = Collector(_untransposed(self.env), replay, seed=seed)
+        self._collector = Collector(untransposed(self.env), replay, seed=seed)
 
     def set_env(self, env: GymEnv, force_reset: bool = True) -> None:
         """Sets the real environment (of the same spaces); experience collected so far is kept."""
@@ -508,12 +500,7 @@ class ImaginationTrainer(BaseAlgorithm):
             if self.world_data is not None:  # the first fit has said so
                 warnings.filterwarnings("ignore", "none of the .* transitions terminates")
             self._world = fit(self.world_model, self.replay_buffer, **kwargs)
-        quantiles = self._world.uncertainty_quantiles
-        self.world_data = {
-            "contexts": {key: value.cpu().numpy() for key, value in self._world.contexts.tensors().items()},
-            "spec": self._world.spec.to_json(),
-            "quantiles": None if quantiles is None else quantiles.cpu().numpy(),
-        }
+        self.world_data = pack(self._world)
 
     def _train_in_dream(self, *, final: bool, progress_bar: bool) -> None:
         """Trains the stock algorithm in dreams of the world."""
@@ -563,7 +550,7 @@ class ImaginationTrainer(BaseAlgorithm):
         actor = Actor(self.agent, self.world if self.latent else None, seed=self.seed)
         evaluate = evaluate_masked_policy if heeds_masks(self.algorithm) else evaluate_policy
         returns, lengths = evaluate(
-            actor, _untransposed(self.eval_env), n_eval_episodes=self.n_eval_episodes, return_episode_rewards=True
+            actor, untransposed(self.eval_env), n_eval_episodes=self.n_eval_episodes, return_episode_rewards=True
         )
         self.logger.record("eval/mean_reward", float(np.mean(returns)))
         self.logger.record("eval/std_reward", float(np.std(returns)))
@@ -592,24 +579,8 @@ class ImaginationTrainer(BaseAlgorithm):
         return None if self.seed is None else (self.seed + 1_000_003 * steps) % 2**31
 
 
-def _untransposed(env: VecEnv) -> VecEnv:
-    """The environment without SB3's transposition of images."""
-    return env.venv if isinstance(env, VecTransposeImage) else env
-
-
 def _noise_of(noise: ActionNoise | None, num_envs: int) -> ActionNoise | None:
     """Noise of one process for each environment."""
     if noise is None or num_envs == 1 or isinstance(noise, VectorizedActionNoise):
         return noise
     return VectorizedActionNoise(noise, num_envs)
-
-
-def _check_names(argument: str, given: dict[str, Any] | None, *functions: Callable[..., Any]) -> None:
-    known = [
-        parameter.name
-        for function in functions
-        for parameter in inspect.signature(function).parameters.values()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    ]
-    if unknown := set(given or {}) - set(known):
-        raise ValueError(f"{argument} has {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")

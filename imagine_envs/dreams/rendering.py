@@ -299,7 +299,7 @@ def _array(surface: Any) -> np.ndarray:
 
 
 def caption(frame: np.ndarray, text: str) -> np.ndarray:
-    """The frame with one line of text on a strip of 24 pixels below it, cut where it is too long.
+    """The frame with one line of text on a strip of 24 pixels below it: smaller where it is long, cut where too long.
 
     Args:
         frame: uint8 ``[H, W, 3]``; it is not changed.
@@ -313,8 +313,13 @@ def caption(frame: np.ndarray, text: str) -> np.ndarray:
     pygame.font.init()
     strip = pygame.Surface((frame.shape[1], 24))
     strip.fill(_INK)
-    font = pygame.font.Font(None, 22)
-    strip.blit(font.render(_fitting(font, text, frame.shape[1] - 16), True, _PAPER), (8, 5))
+    room = frame.shape[1] - 16
+    for height in range(22, 13, -1):
+        font = pygame.font.Font(None, height)
+        if font.size(text)[0] <= room:
+            break
+    line = font.render(_fitting(font, text, room), True, _PAPER)
+    strip.blit(line, line.get_rect(midleft=(8, 12)))
     return np.concatenate((frame, _array(strip)))
 
 

@@ -47,6 +47,10 @@ class Collector:
     Where the environment has a method ``action_masks`` (sb3-contrib's convention), the column ``action_mask`` holds
     the actions that are legal in each record's observation (all of them where the episode has ended).
 
+    Where it has an attribute ``replay_columns`` (name → shape and type), the infos of its steps hold entries of these
+    names, which become columns too: of each record those of the step that led there, zeros in ``first`` records.
+    MiniPacman's ``events`` are such a column.
+
     Args:
         env: An environment's id, a ``gymnasium.Env``, a Gymnasium ``VectorEnv`` (of any autoreset mode) or a
             Stable-Baselines3 ``VecEnv``.
@@ -129,7 +133,7 @@ class Collector:
                 while taken < steps and not stopped:
                     if self._unrecorded.any():
                         rows = np.flatnonzero(self._unrecorded)
-                        self.replay.add_reset(_rows(self._observation, rows), envs=rows, **self._mask_column(rows))
+                        self.replay.add_reset(_rows(self._observation, rows), envs=rows, **self._columns(rows))
                         self._unrecorded[:] = False
                     action = act()
                     arrival = self._step(action)
@@ -182,7 +186,7 @@ class Collector:
             arrival.truncated[rows],
             np.zeros(len(rows), bool),
             envs=rows,
-            **self._mask_column(rows),
+            **self._columns(rows, arrival),
         )
         if masks is not None:
             # From here on the legal actions of where the environments stand now. A row that still waits for its reset
@@ -194,8 +198,21 @@ class Collector:
         self._begins, self._unrecorded = arrival.restarted, arrival.restarted.copy()
         return arrival
 
-    def _mask_column(self, rows: NDArray[np.int64]) -> dict[str, Any]:
-        return {} if self._masks is None else {"action_mask": self._masks[rows]}
+    def _columns(self, rows: NDArray[np.int64], arrival: Arrival | None = None) -> dict[str, Any]:
+        """The replay's columns in the records of some environments, ``[R, …]``; without an arrival these are resets."""
+        columns: dict[str, Any] = {} if self._masks is None else {"action_mask": self._masks[rows]}
+        infos = arrival.infos() if arrival is not None and self._stepper.columns else []
+        for name, (shape, dtype) in self._stepper.columns.items():
+            if arrival is None or not len(rows):
+                columns[name] = np.zeros((len(rows), *shape), dtype)
+                continue
+            missing = [row for row in rows.tolist() if name not in infos[row]]
+            if missing:
+                raise ValueError(
+                    f"the info of a step of environment {missing[0]} has no {name!r}, which its replay_columns promise"
+                )
+            columns[name] = np.stack([np.asarray(infos[row][name]) for row in rows.tolist()])
+        return columns
 
     def _actor(self, policy: Any, deterministic: bool) -> Callable[[], NDArray]:
         """Checks the policy, and gives a function that chooses the next actions ``[N, …]``."""
@@ -307,7 +324,7 @@ def _make(env_id: str) -> gym.Env[Any, Any]:
 def _replay_for(stepper: Stepper, replay: Replay | None) -> Replay:
     """The given replay, if it suits the environment, or a new one."""
     env_id, env_kwargs, max_episode_steps = stepper.identity()
-    columns = {}
+    columns = dict(stepper.columns)
     if stepper.has_masks:
         columns["action_mask"] = ((sum(_choices(stepper.action_space)),), bool)
     if replay is None:

@@ -55,6 +55,9 @@ class Stepper(ABC):
         observation_space: Of one environment.
         action_space: Of one environment.
         batched: Whether a plain function as a policy sees a batch of observations, or a single one.
+        has_masks: Whether the environments have a method ``action_masks``.
+        columns: Entries of a step's info that a replay is to hold, name → shape and type: the environments' attribute
+            ``replay_columns``.
     """
 
     batched = True
@@ -67,6 +70,7 @@ class Stepper(ABC):
         self.observation_space = observation_space
         self.action_space = action_space
         self.has_masks = self._has_masks()
+        self.columns: dict[str, Any] = dict(self._attribute("replay_columns") or {})
 
     @abstractmethod
     def reset(self, seed: int | None) -> Any:
@@ -87,8 +91,8 @@ class Stepper(ABC):
     def _spec(self) -> Any: ...
 
     @abstractmethod
-    def _max_steps(self) -> int | None:
-        """The limit that an environment keeps itself, as the tasks of this suite do."""
+    def _attribute(self, name: str) -> Any:
+        """An attribute of the environments, the same in all of them; None where they have none of that name."""
 
     def identity(self) -> tuple[str | None, dict[str, Any], int | None]:
         """The environment's id, its keyword arguments and its step limit, as far as they are known.
@@ -99,7 +103,8 @@ class Stepper(ABC):
         if spec is None:
             return None, {}, None
         kwargs = task_kwargs(spec.kwargs)
-        limit = min((steps for steps in (spec.max_episode_steps, self._max_steps()) if steps), default=None)
+        own = self._attribute("max_steps")  # which the tasks of this suite keep themselves
+        limit = min((steps for steps in (spec.max_episode_steps, own) if steps), default=None)
         try:
             return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), limit
         except (TypeError, ValueError):
@@ -140,8 +145,8 @@ class _EnvStepper(Stepper):
     def _spec(self) -> Any:
         return self.env.spec
 
-    def _max_steps(self) -> int | None:
-        return getattr(self.env.unwrapped, "max_steps", None)
+    def _attribute(self, name: str) -> Any:
+        return self.env.get_wrapper_attr(name) if self.env.has_wrapper_attr(name) else None
 
 
 class _VectorEnvStepper(Stepper):
@@ -191,11 +196,11 @@ class _VectorEnvStepper(Stepper):
     def _spec(self) -> Any:
         return self.env.unwrapped.call("spec")[0] if self._singles() else self.env.spec
 
-    def _max_steps(self) -> int | None:
+    def _attribute(self, name: str) -> Any:
         if self._singles():
-            found = self.env.unwrapped.call("has_wrapper_attr", "max_steps")[0]
-            return self.env.unwrapped.call("max_steps")[0] if found else None
-        return getattr(self.env.unwrapped, "max_steps", None)
+            found = self.env.unwrapped.call("has_wrapper_attr", name)[0]
+            return self.env.unwrapped.call(name)[0] if found else None
+        return getattr(self.env.unwrapped, name, None)
 
     def _singles(self) -> bool:
         """Whether the batch is made of single environments."""
@@ -237,8 +242,8 @@ class _VecEnvStepper(Stepper):
     def _spec(self) -> Any:
         return self.env.get_attr("spec")[0] if self.env.has_attr("spec") else None
 
-    def _max_steps(self) -> int | None:
-        return self.env.get_attr("max_steps")[0] if self.env.has_attr("max_steps") else None
+    def _attribute(self, name: str) -> Any:
+        return self.env.get_attr(name)[0] if self.env.has_attr(name) else None
 
 
 def stepper_for(env: Any) -> Stepper:

@@ -53,6 +53,7 @@ class TaskEnv(gym.Env):
             raise ValueError(f"render_mode={render_mode!r} must be 'rgb_array', 'human' or None")
         self.task = task_of(task, **options)
         self.max_steps = self.task.max_steps
+        self.replay_columns = self.task.replay_columns
         self.render_mode = render_mode
         self.render_size = render_size
         self.observation_space = self.task.observation_space

@@ -39,6 +39,7 @@ class BatchedTask(ABC):
         max_steps: Steps after which an episode is truncated, None without a limit.
         markov: Whether an observation tells all there is to know, apart from the random numbers to come.
         reset_options: Keys that :meth:`reset` understands in its options.
+        replay_columns: What of a step's info experience is to remember: name → shape (without the batch) and type.
     """
 
     observation_space: spaces.Space[Any]
@@ -47,6 +48,7 @@ class BatchedTask(ABC):
     action_names: ClassVar[tuple[str, ...]]
     markov: bool = True
     reset_options: ClassVar[tuple[str, ...]] = ()
+    replay_columns: ClassVar[Mapping[str, tuple[tuple[int, ...], Any]]] = {}
 
     @abstractmethod
     def arrays(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:

@@ -72,6 +72,7 @@ class TaskVectorEnv(VectorEnv):
         self.task = task_of(task, **options)
         limits = [limit for limit in (self.task.max_steps, max_episode_steps) if limit is not None]
         self.max_steps = min(limits, default=None)
+        self.replay_columns = self.task.replay_columns
         self.num_envs = int(num_envs)
         self.fresh_arrays = copy
         self.render_mode = render_mode

@@ -34,7 +34,7 @@ from imagine_envs.world_models.protocol import State, WorldModel
 if TYPE_CHECKING:
     from imagine_envs.world_models.fit import FitReport
 
-__all__ = ["Contexts", "World", "WorldSpec", "load", "save"]
+__all__ = ["Contexts", "World", "WorldSpec", "burned_in", "context_length", "load", "save"]
 
 FORMAT_VERSION = 1
 _FORMAT = "imagine-rl world"
@@ -261,7 +261,7 @@ class World:
                 "mean_return": float(np.mean([episode.total_reward for episode in episodes])) if episodes else None,
             },
         )
-        contexts = Contexts.from_replay(replay, 1 if model.markov else _BURN_IN, max_starts, seed)
+        contexts = Contexts.from_replay(replay, context_length(model), max_starts, seed)
         asked = model.has_uncertainty and model.markov
         quantiles = _uncertainty_quantiles(model, replay.transitions()) if asked else None
         return cls(model, contexts, spec, quantiles, report)
@@ -328,12 +328,8 @@ class World:
         parts: list[State] = []
         for rows in torch.arange(len(contexts)).split(4096):
             rows = rows.to(model.device)
-            state = model.initial(len(rows))
-            for t in range(contexts.first.shape[1]):
-                first = contexts.first[rows, t] if t else torch.ones(len(rows), dtype=torch.bool, device=model.device)
-                observation = map_observation(lambda tensor, rows=rows, t=t: tensor[rows, t], contexts.observation)
-                state = model.observe(state, contexts.action[rows, t], observation, first, sample=False)
-            parts.append(state)
+            observation = map_observation(lambda tensor, rows=rows: tensor[rows], contexts.observation)
+            parts.append(burned_in(model, observation, contexts.action[rows], contexts.first[rows]))
         return {key: torch.cat([part[key] for part in parts]) for key in parts[0]}
 
     # --- storage ----------------------------------------------------------------------------------------------------
@@ -476,6 +472,29 @@ def save(world: World, path: str | Path, *, overwrite: bool = False) -> None:
 def load(path: str | Path, device: torch.device | str = "cpu") -> World:
     """``World.load(path)``; see :meth:`World.load`."""
     return World.load(path, device)
+
+
+def context_length(model: WorldModel) -> int:
+    """Records that a model filters before a dream starts: the last one alone where the state needs no history."""
+    return 1 if model.markov else _BURN_IN
+
+
+@torch.no_grad()
+def burned_in(model: WorldModel, observation: Observation, action: Tensor, first: Tensor) -> State:
+    """The states that windows of real records ``[B, L, …]`` lead to, whatever happened before.
+
+    Args:
+        model: The world model.
+        observation: ``[B, L, …]``.
+        action: The actions that led there, ``[B, L, …]``.
+        first: bool ``[B, L]``; the first record of a window counts as such anyway.
+    """
+    state = model.initial(len(first))
+    for t in range(first.shape[1]):
+        anew = first[:, t] if t else torch.ones_like(first[:, t])
+        seen = map_observation(lambda tensor, t=t: tensor[:, t], observation)
+        state = model.observe(state, action[:, t], seen, anew, sample=False)
+    return state
 
 
 @torch.no_grad()

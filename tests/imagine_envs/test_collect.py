@@ -24,7 +24,7 @@ def choose(tag, episode, t):
 class Counting(gym.Env):
     """Observes (tag, episode, t); pays 100·episode + t on arriving; odd episodes are truncated."""
 
-    def __init__(self, tag=0, kind="flat", masked=False):
+    def __init__(self, tag=0, kind="flat", masked=False, told=None):
         self.observation_space = spaces.Box(-1, 1000, (3,), np.float32)
         if kind == "dict":
             self.observation_space = spaces.Dict({"all": self.observation_space, "t": spaces.Discrete(10)})
@@ -33,6 +33,8 @@ class Counting(gym.Env):
         self.seeds, self.log = [], []
         if masked:
             self.action_masks = lambda: np.arange(7) == choose(self.tag, self.episode, self.t)
+        if told is not None:
+            self.replay_columns = {"told": told}
 
     def observe(self):
         flat = np.array([self.tag, self.episode, self.t], np.float32)
@@ -42,7 +44,7 @@ class Counting(gym.Env):
         super().reset(seed=seed)
         self.seeds.append(seed)
         self.episode, self.t = self.episode + 1, 0
-        return self.observe(), {"where": self.t}
+        return self.observe(), {"where": self.t, "told": np.full(2, -1)}
 
     def step(self, action):
         assert self.t < length_of(self.tag, self.episode), "stepped after the end"
@@ -51,7 +53,8 @@ class Counting(gym.Env):
         end = self.t == length_of(self.tag, self.episode)
         even = self.episode % 2 == 0
         reward = float(100 * self.episode + self.t)
-        return self.observe(), reward, end and even, end and not even, {"where": self.t}
+        told = np.array([self.episode, self.t])
+        return self.observe(), reward, end and even, end and not even, {"where": self.t, "told": told}
 
 
 class DenseFinalObs(SyncVectorEnv):
@@ -370,6 +373,45 @@ def test_a_policy_that_takes_masks_is_given_them():
             return action_masks.argmax(axis=1), None
 
     check(collect(Counting(masked=True), Agent(), steps=40), 1)
+
+
+# --- what infos tell --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("masked", [False, True])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_the_environment_names_of_its_infos_is_recorded_where_it_happened(kind, masked):
+    n = 1 if kind == "env" else 3
+    replay = collect(KINDS[kind](n, told=((2,), np.float32), masked=masked), policy, steps=60 * n)
+    check_told(replay, n)
+    assert set(replay.columns) == {"told"} | ({"action_mask"} if masked else set())
+
+
+@pytest.mark.parametrize("kind", KINDS_OF_WORKERS)
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_worker_processes_tell_too(kind):
+    env = KINDS_OF_WORKERS[kind](2, told=((2,), np.int32))
+    replay = collect(env, policy, steps=60)
+    env.close()
+    check_told(replay, 2)
+
+
+def check_told(replay, n):
+    """The last step of an episode tells what it did itself, and a reset nothing, not even what its own info says."""
+    check(replay, n)
+    for env in range(n):
+        stream = found_stream(replay, env)
+        told = replay.windows([env], len(stream))[0].columns["told"].tolist()
+        assert told == [[0, 0] if first else [episode, t] for _, episode, t, *_, first in stream]
+
+
+def test_what_infos_promise_and_do_not_hold_is_named():
+    env = Counting(told=((2,), np.float32))
+    env.replay_columns = {"heard": ((), bool)}
+    with pytest.raises(ValueError, match="the info of a step of environment 0 has no 'heard', which its replay_col"):
+        collect(env, policy, steps=1)
+    with pytest.raises(ValueError, match=r"told has the shape \(1, 2\); \(1, 3\) was expected"):
+        collect(Counting(told=((3,), np.float32)), policy, steps=1)
 
 
 # --- hooks, metadata, errors ------------------------------------------------------------------------------------------

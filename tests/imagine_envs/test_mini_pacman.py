@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from reference_random import ReferenceRandom
+from stable_baselines3.common.vec_env import DummyVecEnv
 
 import imagine_envs  # noqa: F401 (registers the ids)
+from imagine_envs.experience import Replay, collect
 from imagine_envs.tasks import State, TaskEnv, TaskVectorEnv
 from imagine_envs.tasks.mini_pacman import EVENTS, MODES, MiniPacman
 from imagine_envs.tasks.mini_pacman.mini_pacman import MAP
 
-ROWS, STEPS = 100, 200  # for each of the five tasks
+ROWS, STEPS = 100, 1_000  # for each of the five tasks
 every_mode = pytest.mark.parametrize("mode", MODES)
 
 Cell = tuple[int, int]
@@ -237,6 +242,32 @@ def write(task: MiniPacman, state: State, row: int, game: ReferencePacman) -> No
         len(game.ghosts),
     )
     state["random"].view(np.uint64)[row] = game.random.state
+
+
+# --- collected experience -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", ["hunt", "rush"])
+@pytest.mark.parametrize("kind", ["env", "same step", "next step", "singles", "sb3"])
+def test_collected_records_hold_the_events_that_their_rewards_are_made_of(mode: str, kind: str, tmp_path: Path) -> None:
+    task = MiniPacman(mode=mode)
+    makers: dict[str, Callable[[], Any]] = {
+        "env": lambda: TaskEnv(task),
+        "same step": lambda: TaskVectorEnv(task, 4),
+        "next step": lambda: TaskVectorEnv(task, 4, autoreset_mode=AutoresetMode.NEXT_STEP),
+        "singles": lambda: SyncVectorEnv([lambda: TaskEnv(task)] * 4, autoreset_mode=AutoresetMode.SAME_STEP),
+        "sb3": lambda: DummyVecEnv([lambda: TaskEnv(task)] * 4),
+    }
+    collect(makers[kind](), steps=800, seed=0).save(tmp_path / "replay")
+    replay = Replay.load(tmp_path / "replay")
+    steps = replay.transitions()
+    events, reward = steps.columns["events"][:, 1].numpy(), steps.reward[:, 1].numpy()
+    np.testing.assert_allclose(reward, events @ task.weights, atol=1e-5)
+    assert (events[:, 0] == 1).all()
+    np.testing.assert_array_equal(events[:, 4] == 1, steps.terminated[:, 1])
+    assert events[:, 4].sum() > 1
+    records = replay.windows([0], replay.longest if replay.num_envs == 1 else 50)
+    assert not records.columns["events"][records.first].any()
 
 
 # --- the rules, one by one ------------------------------------------------------------------------------------------

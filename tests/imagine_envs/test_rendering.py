@@ -216,6 +216,13 @@ def test_a_caption_stands_below_the_frame():
     assert not np.array_equal(with_text[100:], caption(frame, "")[100:])
 
 
+def test_a_long_caption_is_written_smaller_before_it_is_cut():
+    frame = np.zeros((10, 300, 3), np.uint8)
+    long, longer = "step 7   and so on" * 3, "step 7   and so on" * 20
+    assert not np.array_equal(caption(frame, f"{long}1"), caption(frame, f"{long}2"))
+    assert np.array_equal(caption(frame, f"{longer}1"), caption(frame, f"{longer}2"))
+
+
 # --- pickling and windows -------------------------------------------------------------------------------------------
 
 

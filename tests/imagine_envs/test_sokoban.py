@@ -189,6 +189,7 @@ def test_a_level_drawn_does_not_hang_on_the_one_asked_for() -> None:
         ({"levels": "nowhere.npz"}, "nowhere.npz is missing"),
         ({"levels": []}, "must be 'pool', 'generate', the path of a file or folder, or a list"),
         ({"levels": [3]}, "must be 'pool', 'generate'"),
+        ({"levels": CORRIDOR}, f"levels is a text:\n{CORRIDOR}\nA list of levels was expected"),
         ({"levels": [CORRIDOR, "###\n#@#\n###"]}, "levels[1], there are no boxes"),
         ({"levels": [CORRIDOR, "###\n#x#\n###"]}, "levels[1], row 2: 'x' is no symbol"),
         ({"levels": [CORRIDOR, ROOM]}, "levels: level 1 has 5 × 6 cells; 3 × 6 were expected, as of level 0"),

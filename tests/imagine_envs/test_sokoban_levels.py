@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from plain_sokoban import PlainSokoban
 
-from imagine_envs.tasks.sokoban import Level, LevelError, read_levels, write_levels
+from imagine_envs.tasks import TaskVectorEnv
+from imagine_envs.tasks.sokoban import Level, LevelError, Sokoban, read_levels, write_levels
 from imagine_envs.tasks.sokoban.levels import BOX, PLAYER, TARGET, WALL
 
 BOXOBAN = Path(__file__).parents[3] / "shared" / "levels" / "boxoban"
@@ -115,3 +117,22 @@ def test_every_file_of_boxoban_is_written_as_the_same_bytes(tmp_path: Path) -> N
         assert {(level.shape, level.boxes) for level in levels} == {((10, 10), 4)}
         write_levels(tmp_path / file.name, levels)
         assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+
+
+@pytest.mark.skipif(not BOXOBAN.is_dir(), reason="the levels of Boxoban are not here")
+def test_every_level_of_boxoban_is_played_by_the_plain_rules() -> None:
+    levels = read_levels(BOXOBAN)
+    envs = TaskVectorEnv(Sokoban(levels=BOXOBAN), len(levels))
+    observations, infos = envs.reset(seed=0, options={"level": np.arange(len(levels))})
+    assert infos["level"].tolist() == list(range(len(levels)))
+    assert "solution_length" not in infos
+    np.testing.assert_array_equal(observations[..., 0] > 0, [level.grid & WALL for level in levels])
+    games = [PlainSokoban(level.rows) for level in levels]
+    for actions in np.random.default_rng(0).integers(5, size=(20, len(levels))):
+        observations, rewards, terminations, _, _ = envs.step(actions)
+        expected = [game.step(action) for game, action in zip(games, actions.tolist(), strict=True)]
+        np.testing.assert_allclose(rewards, [reward for reward, _ in expected], atol=1e-12)
+        assert not terminations.any()
+    cells = envs.snapshot()["cells"]
+    assert [Level.from_grid(grid).rows for grid in cells] == [game.show() for game in games]
+    assert (cells != [level.grid for level in levels]).any(axis=(1, 2)).mean() > 0.9

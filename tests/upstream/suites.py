@@ -430,6 +430,83 @@ def _dreamer_suite(algorithm: str) -> Suite:
 
 SUITES.update({f"Dreamer-{algorithm}": _dreamer_suite(algorithm) for algorithm in ("SAC", "DQN")})
 
+# --- Dyna, which is a DQN or a SAC besides ----------------------------------------------------------------------------
+
+_SAC: set[str] = {"SAC"}
+_DQN: set[str] = {"DQN"}
+_RECORDS = "reads the arrays of SB3's replay buffer; Dyna's holds sequences, and is saved as a directory of safe files"
+_NO_WORLD = "has MultiDiscrete or MultiBinary observations, of which there is no world"
+
+_DYNA_FILES: dict[str, dict[str, set[str] | str]] = {
+    **_DREAMER_FILES,
+    "test_save_load.py": {
+        **_DREAMER_FILES["test_save_load.py"],
+        "test_save_load_pytorch_var": _SAC,
+        "test_save_load_policy": _SAC_OR_DQN,
+        "test_save_load_q_net": _DQN,
+        "test_save_load_no_target_params": _DQN,
+        "test_dqn_target_update_interval": _DQN,
+        "test_save_load_replay_buffer": _RECORDS,
+        "test_warn_buffer": _RECORDS,
+        "test_no_resource_warning": _RECORDS,
+    },
+    "test_predict.py": {**_DREAMER_FILES["test_predict.py"], "test_dqn_epsilon_greedy": _DQN},
+    "test_identity.py": {"test_discrete": _DQN, "test_continuous": _SAC},
+    "test_dict_env.py": {
+        **_DREAMER_FILES["test_dict_env.py"],
+        "test_consistency": "compares a Dict with a flat Box, of which different worlds draw different random numbers",
+    },
+    "test_cnn.py": {**_DREAMER_FILES["test_cnn.py"], "test_features_extractor_target_net": _SAC_OR_DQN},
+    "test_spaces.py": {
+        **_DREAMER_FILES["test_spaces.py"],
+        "test_identity_spaces": _NO_WORLD,
+        "test_sde_multi_dim": _SAC,
+    },
+    "test_custom_policy.py": {
+        "test_custom_offpolicy": _SAC,
+        "test_custom_optimizer": _SAC_OR_DQN,
+        "test_dqn_custom_policy": _DQN,
+        "test_flexible_mlp": _OTHER,
+        "test_tf_like_rmsprop_optimizer": _OTHER,
+        "test_create_mlp": _NO_ALGORITHM,
+    },
+    "test_run.py": {
+        "test_sac": _SAC,
+        "test_n_critics": _SAC,
+        "test_train_freq": _SAC,
+        "test_train_freq_fail": _SAC,
+        "test_dqn": _DQN,
+        "test_warn_dqn_multi_env": _DQN,
+        "test_offpolicy_multi_env": _SAC_OR_DQN,
+        "test_deterministic_pg": _OTHER,
+        "test_a2c": _OTHER,
+        "test_advantage_normalization": _OTHER,
+        "test_ppo": _OTHER,
+        "test_ppo_warnings": _OTHER,
+    },
+    "test_train_eval_mode.py": {
+        "test_dqn_train_with_batch_norm": _DQN,
+        "test_sac_train_with_batch_norm": _SAC,
+        "test_offpolicy_collect_rollout_batch_norm": _SAC_OR_DQN,
+        "test_predict_with_dropout_batch_norm": _SAC_OR_DQN,
+        "test_td3_train_with_batch_norm": _OTHER,
+        "test_a2c_ppo_train_with_batch_norm": _OTHER,
+        "test_a2c_ppo_collect_rollouts_with_batch_norm": _OTHER,
+    },
+}
+
+
+def _dyna_suite(algorithm: str) -> Suite:
+    return Suite(
+        replaces=f"stable_baselines3.{algorithm.lower()}.{algorithm.lower()}:{algorithm}",
+        by=f"stand_ins:DynaAs{algorithm}",
+        files=_files(_DYNA_FILES, algorithm),
+        deselected={other: _OTHER for other in ("PPO", "A2C", "SAC", "TD3", "DDPG", "DQN") if other != algorithm},
+    )
+
+
+SUITES.update({f"Dyna-{algorithm}": _dyna_suite(algorithm) for algorithm in ("SAC", "DQN")})
+
 # --- Dyna-Q in the place of DQN ---------------------------------------------------------------------------------------
 
 _NO_BUFFER = "is about SB3's replay buffer; tables need none"

@@ -22,14 +22,16 @@ from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from torch import nn
 
-from imagine_agents import Dreamer
+from imagine_agents import Dreamer, Dyna
 from imagine_envs.storage import save_json
 from imagine_envs.world_models import Ensemble
 from zoo.benchmarks import (
     dreamer_learning,
     dreamer_speed_report,
+    dyna_learning,
     learning_curves,
     real_steps,
+    resumable,
     rssm_dreams,
     rssm_fidelity,
 )
@@ -471,9 +473,9 @@ def test_a_killed_run_is_the_run_that_was_not(task: str, tmp_path: Path, monkeyp
         weights = torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
         return [float(weights.square().sum()), float(model.replay_buffer.replay.num_steps)]
 
-    monkeypatch.setattr(dreamer_learning, "_POINTS", 3)
+    monkeypatch.setattr(resumable, "POINTS", 3)
     monkeypatch.setattr(dreamer_learning, "settings", lambda task, variant: dict(own))
-    monkeypatch.setattr(dreamer_learning, "episodes", judge)
+    monkeypatch.setattr(resumable, "episodes", judge)
     whole = dreamer_learning.measure(task, "reconstruction", 0, tmp_path / "whole")
     deadly.append(40)
     with pytest.raises(KeyboardInterrupt):
@@ -587,3 +589,69 @@ def test_rssm_and_ensemble_are_measured_on_the_same_contexts(monkeypatch: pytest
     assert "| CartPole-v1 | reward | copy (0) | – | – | – | – | – |" in rows
     figure = rssm_fidelity.picture([ours, theirs])
     assert [len(axes.get_lines()) for axes in figure.axes] == [0, 3, 0, 3]
+
+
+# --- Dyna -------------------------------------------------------------------------------------------------------------
+
+
+def test_every_task_of_dyna_has_settings_for_everything_that_it_is_compared_with() -> None:
+    for task, (budget, _) in dyna_learning.PUBLISHED.items():
+        own = dyna_learning.settings(task, "dyna")
+        assert own["n_timesteps"] * 4 <= budget, task
+        for variant in dyna_learning.variants(task):
+            chosen = dyna_learning.settings(task, variant)
+            assert {"n_timesteps", "policy"} <= set(chosen), (task, variant)
+            json.dumps(chosen)
+            if variant in dyna_learning.VARIANTS:
+                params = {key: value for key, value in chosen.items() if key not in ("n_timesteps", "policy")}
+                changed = {key for key in params if params[key] != own.get(key)}
+                assert changed <= set(dyna_learning.VARIANTS[variant]), (task, variant)
+    assert set(dyna_learning.DEFAULT) < set(dyna_learning.PUBLISHED)
+    assert "perfect" not in dyna_learning.variants("InvertedPendulum-v5")
+
+
+@pytest.mark.parametrize("variant", ["dyna", "copy", "real only"])
+def test_a_killed_run_of_dyna_is_the_run_that_was_not(
+    variant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = dyna_learning.settings("CartPole-v1", variant)
+    own |= {"n_timesteps": 60, "learning_starts": 15, "gradient_steps": 1, "batch_size": 4, "rollouts_per_step": 2}
+    own |= {"model_train_freq": 10, "rollout_freq": 5, "retain_steps": 10, "policy_kwargs": {"net_arch": [8]}}
+    if variant != "copy":
+        own |= {"world_model_kwargs": {"hidden": [8], "members": 2, "elites": 1}, "fit_kwargs": {"max_epochs": 1}}
+    deadly: list[int] = []
+
+    def judge(model: Dyna, make: Any, count: int, seed: int) -> list[float]:
+        make().close()
+        if model.num_timesteps in deadly:
+            raise KeyboardInterrupt
+        weights = torch.cat([parameter.detach().flatten() for parameter in model.policy.parameters()])
+        return [float(weights.square().sum()), float(model.dream_steps)]
+
+    monkeypatch.setattr(resumable, "POINTS", 3)
+    monkeypatch.setattr(dyna_learning, "settings", lambda task, variant: dict(own))
+    monkeypatch.setattr(resumable, "episodes", judge)
+    whole = dyna_learning.measure("CartPole-v1", variant, 0, tmp_path / "whole")
+    deadly.append(40)
+    with pytest.raises(KeyboardInterrupt):
+        dyna_learning.measure("CartPole-v1", variant, 0, tmp_path / "killed")
+    deadly.clear()
+    resumed = dyna_learning.measure("CartPole-v1", variant, 0, tmp_path / "killed")
+    for run in (whole, resumed):
+        del run["seconds"]
+    assert json.dumps(resumed) == json.dumps(whole)
+    assert (whole["dream_steps"] == 0) == (variant == "real only")
+    assert whole["updates"] > 10
+
+
+def test_the_table_of_dyna_reads_model_free_runs_at_both_budgets() -> None:
+    steps = int(dyna_learning.settings("Pendulum-v1", "dyna")["n_timesteps"])
+    free = {
+        **run_of("Pendulum-v1", "model-free", 0, -150.0),
+        "curve": [[0, -1500.0], [2 * steps, -500.0], [20_000, -150.0]],
+    }
+    ours = run_of("Pendulum-v1", "dyna", 0, -160.0)
+    row = dyna_learning.table([free, ours]).splitlines()[2]
+    assert row.startswith(f"| Pendulum-v1 | {steps:,} | -160.0 ± 0.0 (1) | – | – | – | – | -1000.0 ± 0.0 | 20,000 |")
+    (panel,) = dyna_learning.picture([free]).axes
+    np.testing.assert_array_equal(panel.get_lines()[0].get_xydata(), [[0, -1500], [steps, -1000]])

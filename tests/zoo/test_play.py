@@ -71,6 +71,13 @@ def test_r_is_the_same_episode_again_and_n_the_next() -> None:
     assert game.steps == 0
 
 
+def test_levels_have_numbers_of_which_one_can_be_chosen() -> None:
+    game = Game(gym.make("Imagine/Sokoban-7x7-2-v0", render_mode="rgb_array"), level=17)
+    assert game.status().startswith("level 17   boxes 0/2   step 0")
+    assert pressed(game, "up", "left", "r").status().startswith("level 17 ")
+    assert {pressed(game, "n").status().split()[1] for _ in range(5)} != {"17"}
+
+
 @pytest.mark.parametrize("env_id", TASKS)
 def test_every_task_can_be_played(env_id: str) -> None:
     game = Game(gym.make(env_id, render_mode="rgb_array", render_size=200), seed=0)
@@ -138,6 +145,8 @@ def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         (["--env", "CartPole-v1"], "CartPole-v1 cannot be played"),
         (["--env", "Imagine/DynaMaz-v0"], "did you mean Imagine/DynaMaze-v0"),
         (["--env", "Imagine/DynaMaze-v0", "--env-kwargs", "colour:red"], "colour"),
+        (["--env", "Imagine/DynaMaze-v0", "--level", "3"], "the option 'level'; DynaMaze knows none"),
+        (["--env", "Imagine/Sokoban-v0", "--level", "10000"], "there are levels from 0 to 9999"),
     ],
 )
 def test_what_cannot_be_played(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

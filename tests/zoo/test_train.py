@@ -17,15 +17,17 @@ import numpy as np
 import pytest
 import rl_zoo3
 import yaml
+from gymnasium.wrappers import TimeLimit
 from rl_zoo3 import exp_manager
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 from stable_baselines3.common.monitor import Monitor, load_results
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize, VecTransposeImage
 
 import zoo.demo
 from imagine_agents import DynaQ
 from imagine_envs.dreams import DreamVectorEnv
+from imagine_envs.tasks import TaskVectorEnv
 from imagine_envs.world_models import World
 from wrappers import SB3VecEnv
 from zoo.agents import algorithms
@@ -106,6 +108,48 @@ def test_training_in_the_dream_is_evaluated_in_reality(
         assert main(["enjoy", "--algo", "ppo", "--no-render", "-n", "80", *where]) == 0
         shown = capsys.readouterr().out
         assert "Mean reward" in shown
+
+
+def test_training_on_a_task_takes_place_in_a_native_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[str, Any] = {}
+    learn = DreamExperimentManager.learn
+
+    def spy(self: DreamExperimentManager, model: Any) -> None:
+        seen["train"] = model.get_env()
+        (seen["eval"],) = [callback for callback in self.callbacks if isinstance(callback, AtomicEvalCallback)]
+        learn(self, model)
+
+    monkeypatch.setattr(DreamExperimentManager, "learn", spy)
+    env_id = "Imagine/Sokoban-7x7-1-v0"
+    assert main(["levels", "-n", "3", "--size", "7", "--boxes", "1", "-o", "levels/mine.npz", "--threads", "1"]) == 0
+    assert train(
+        "--algo", "ppo", "--env", env_id, "--seed", "3", "-n", "1024", "--eval-freq", "512", "--eval-episodes", "1",
+        "--env-kwargs", "levels:levels/mine.npz", "observation:tiny", "max_steps:10+10", "-params", *SMALL,
+    ) == 0  # fmt: skip
+    turned = seen["train"]
+    assert isinstance(turned, VecTransposeImage)
+    batch = turned.venv.venv.env
+    assert isinstance(batch, TaskVectorEnv)
+    assert (batch.num_envs, batch.max_steps, batch.single_observation_space.shape) == (16, 20, (7, 7, 3))
+    single = seen["eval"].eval_env.venv.envs[0].unwrapped
+    for env in (batch, single):
+        assert {int(np.ravel(env.reset()[1]["level"])[0]) for _ in range(40)} == {0, 1, 2}
+    run = run_of("ppo/Imagine-Sokoban-7x7-1-v0_1")
+    assert PPO.load(run / "Imagine-Sokoban-7x7-1-v0.zip").num_timesteps == 1024
+    lengths = load_results(str(run))["l"]
+    assert len(lengths) >= 40
+    assert lengths.max() == 20
+    assert main(["enjoy", "--algo", "ppo", "--env", env_id, "--no-render", "-n", "30"]) == 0
+
+
+def test_a_task_behind_wrappers_is_made_of_single_environments() -> None:
+    manager = manager_of("ppo", "Imagine/DynaMaze-v0", None)
+    assert isinstance(manager.create_envs(2, no_log=True), VecMonitor)
+    manager.env_wrapper = lambda env: TimeLimit(env, 3)
+    wrapped = manager.create_envs(2, no_log=True)
+    assert isinstance(wrapped, DummyVecEnv)
+    wrapped.reset()
+    assert [wrapped.step(np.zeros(2, int))[2].all() for _ in range(3)] == [False, False, True]
 
 
 def test_the_dream_shows_the_agent_in_the_dream(
@@ -227,6 +271,8 @@ def test_without_a_world_the_settings_are_rl_zoo3s(cartpole_world: World) -> Non
     assert manager_of("ppo", "CartPole-v1", None).config == str(theirs / "ppo.yml")
     assert manager_of("ppo", "CartPole-v1", cartpole_world).config == str(HYPERPARAMETERS / "dream" / "ppo.yml")
     assert manager_of("imagination", "CartPole-v1", None).config == str(HYPERPARAMETERS / "imagination.yml")
+    assert manager_of("imagination", "Imagine/DynaMaze-v0", None).config == str(HYPERPARAMETERS / "imagination.yml")
+    assert manager_of("ppo", "Imagine/DynaMaze-v0", None).config == str(HYPERPARAMETERS / "tasks" / "ppo.yml")
     assert manager_of("ppo", "CartPole-v1", cartpole_world, config="mine.yml").config == "mine.yml"
 
 
@@ -237,6 +283,29 @@ def test_settings_of_imagination_suit_the_trainer() -> None:
         if env_id != "default":
             results = manager_of("imagination", env_id, None).setup_experiment()
             assert results is not None
+
+
+def test_settings_of_dyna_suit_it() -> None:
+    settings = yaml.safe_load((HYPERPARAMETERS / "dyna.yml").read_text())
+    assert {"default", "Pendulum-v1", "CartPole-v1", "MountainCarContinuous-v0"} <= set(settings)
+    for env_id in settings:
+        if env_id not in ("default", "InvertedPendulum-v5"):  # which needs mujoco
+            results = manager_of("dyna", env_id, None).setup_experiment()
+            assert results is not None
+
+
+def test_dyna_is_trained_and_shown(folder: Path) -> None:
+    small = (
+        "learning_starts:20", "gradient_steps:1", "rollouts_per_step:2",
+        "fit_kwargs:dict(max_epochs=1)", "world_model_kwargs:dict(hidden=[8],members=2,elites=1)",
+    )  # fmt: skip
+    command = ("--algo", "dyna", "--env", "Pendulum-v1", "-n", "40", "--eval-episodes", "1", "--save-replay-buffer")
+    assert train(*command, "-params", *small) == 0
+    run = run_of("dyna/Pendulum-v1_1")
+    assert (run / "Pendulum-v1.zip").is_file()
+    assert (run / "replay_buffer.pkl" / "real" / "index.json").is_file()
+    shown = ("enjoy", "--algo", "dyna", "--env", "Pendulum-v1", "-n", "5", "--no-render", "--device", "cpu")
+    assert main([*shown, "--verbose", "0"]) == 0
 
 
 def test_settings_of_dyna_q_suit_their_environments() -> None:

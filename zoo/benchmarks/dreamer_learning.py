@@ -24,28 +24,21 @@ Without ``--tasks`` the three classic tasks are measured. The others are chosen 
 from __future__ import annotations
 
 import functools
-import shutil
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
-import torch
 import yaml
 from matplotlib.figure import Figure
 from rl_zoo3.exp_manager import ExperimentManager
 from stable_baselines3.common.base_class import BaseAlgorithm
-from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
 
 from imagine_agents import Dreamer
-from imagine_agents.common.checkpoint import load_checkpoint, read_progress, save_checkpoint
 from zoo.benchmarks.environments import environment
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
-from zoo.benchmarks.model_free import model_free, model_free_settings, wrapped_alike
+from zoo.benchmarks.model_free import model_free, model_free_settings
+from zoo.benchmarks.resumable import learned
 
 RESULTS = Path(__file__).parent / "results" / "dreamer_learning.json"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "dreamer.yml"
@@ -98,8 +91,6 @@ COLORS = {
 }
 """Everything that is compared."""
 
-_POINTS = 20
-
 
 def settings(task: str, variant: str) -> dict[str, Any]:
     """What a run of Dreamer is made of: real steps, wrappers, Dreamer's keyword arguments; or a model-free one's."""
@@ -110,52 +101,6 @@ def settings(task: str, variant: str) -> dict[str, Any]:
     return {**around, **model_free_settings(task, variant)}
 
 
-def episodes(model: BaseAlgorithm, make: Callable[[], gym.Env], count: int, seed: int) -> list[float]:
-    """Returns of real episodes, ten at a time."""
-    env = wrapped_alike(make_vec_env(make, n_envs=10, seed=seed + 10_000), model)
-    try:
-        return [float(value) for value in evaluate_policy(model, env, count, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
-    finally:
-        env.close()
-
-
-class _Curve(BaseCallback):
-    """Judges the policy at every twentieth of the run, and leaves a checkpoint there."""
-
-    def __init__(
-        self, make: Callable[[], gym.Env], seed: int, every: int, folder: Path | None, progress: dict[str, Any]
-    ) -> None:
-        super().__init__()
-        self.progress = progress
-        self._make, self._seed, self._every, self._folder = make, seed, every, folder
-        self._next = every * (len(progress["curve"]) + 1)
-        self._since = time.perf_counter()
-
-    def _on_rollout_start(self) -> None:  # between updates and the next real step
-        if self.num_timesteps < self._next:
-            return
-        self._next += self._every
-        self._stop_the_clock()
-        streams = torch.get_rng_state(), np.random.get_state()  # noqa: NPY002  (judging must not change learning)
-        point = (self.num_timesteps, float(np.mean(episodes(self.model, self._make, 10, self._seed))))
-        torch.set_rng_state(streams[0])
-        np.random.set_state(streams[1])  # noqa: NPY002
-        self.progress["curve"].append(point)
-        print(f"  seed {self._seed}: {point} after {self.progress['seconds']:.0f} s", flush=True)
-        if self._folder is not None:
-            save_checkpoint(self.model, self._folder, progress=self.progress, overwrite=True)
-        self._since = time.perf_counter()
-
-    def _stop_the_clock(self) -> None:
-        self.progress["seconds"] += time.perf_counter() - self._since
-
-    def _on_step(self) -> bool:
-        return True
-
-    def _on_training_end(self) -> None:
-        self._stop_the_clock()
-
-
 def measure(task: str, variant: str, seed: int, work: Path) -> Run:
     """One run: trains (or goes on), judges the final policy by 100 real episodes.
 
@@ -163,44 +108,16 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         ValueError: If the run in ``work`` was begun with other settings.
     """
     chosen = settings(task, variant)
-    steps = int(chosen["n_timesteps"])
     make = functools.partial(environment, task, chosen.get("env_wrapper"))
-    folder = work / f"{task.replace('/', '-')}-{variant.replace(' ', '-')}-{seed}"
-    progress: dict[str, Any] = {"curve": [], "seconds": 0.0, "settings": chosen}
-    model: BaseAlgorithm
-    if variant not in VARIANTS:
-        model = model_free(task, variant, seed, make)
-    elif folder.is_dir():
-        saved = read_progress(folder)
-        progress = {key: saved.get(key) for key in progress}
-        if progress["settings"] != chosen:
-            raise ValueError(
-                f"{folder} was begun with {progress['settings']}, not with {chosen}; remove it to begin anew"
-            )
-        model = load_checkpoint(Dreamer, folder, device="cpu")
-        print(f"  {task} {variant} seed {seed}: going on from {model.num_timesteps} steps", flush=True)
-    else:
+
+    def begin() -> BaseAlgorithm:
+        if variant not in VARIANTS:
+            return model_free(task, variant, seed, make)
         params = {key: value for key, value in chosen.items() if key not in ("n_timesteps", "env_wrapper", "n_envs")}
         params = ExperimentManager._preprocess_schedules(params)
-        model = Dreamer(params.pop("policy"), make_vec_env(make), seed=seed, device="cpu", **params)
-    callback = _Curve(make, seed, steps // _POINTS, folder if variant in VARIANTS else None, progress)
-    model.learn(steps - model.num_timesteps, callback=callback, reset_num_timesteps=model.num_timesteps == 0)
-    returns = episodes(model, make, 100, seed)
-    result = {
-        "task": task,
-        "variant": variant,
-        "seed": seed,
-        "settings": chosen,
-        "real_steps": model.num_timesteps,
-        "updates": model._n_updates,
-        "mean_return": float(np.mean(returns)),
-        "std_return": float(np.std(returns)),
-        "seconds": progress["seconds"],
-        "threads": torch.get_num_threads(),
-        "curve": [*progress["curve"], (model.num_timesteps, float(np.mean(returns)))],
-    }
-    shutil.rmtree(folder, ignore_errors=True)
-    return result
+        return Dreamer(params.pop("policy"), make_vec_env(make), seed=seed, device="cpu", **params)
+
+    return learned((task, variant, seed), chosen, make, begin, work, Dreamer if variant in VARIANTS else None)[1]
 
 
 def _variants(task: str) -> list[str]:

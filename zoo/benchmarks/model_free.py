@@ -32,6 +32,7 @@ _OURS: dict[tuple[str, str], dict[str, Any]] = {
         "sde_sample_freq": 4,
     },
     ("PixelPendulum-v0", "sac"): {**_PIXELS, "learning_starts": 1_000, "buffer_size": 20_000, "batch_size": 128},
+    ("InvertedPendulum-v5", "sac"): {"policy": "MlpPolicy"},
     ("dm_control/cartpole-swingup-v0", "sac"): {"policy": "MultiInputPolicy"},
     ("dm_control/reacher-easy-v0", "sac"): {"policy": "MultiInputPolicy"},
 }

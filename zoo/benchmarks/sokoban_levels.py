@@ -210,7 +210,7 @@ def draw(results: dict[str, Any]) -> Figure:
         axis.spines[["top", "right"]].set_visible(False)
         axis.legend(frameon=False, fontsize=8)
     axes[0].set_xlim(0, 120)
-    axes[2].set_xlim(10, 64)
+    axes[2].set_xlim(10, 84)  # beside the curves there is room for the legend
     return figure
 
 

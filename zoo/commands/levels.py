@@ -34,7 +34,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument(
         "--threads", type=int, default=os.cpu_count() or 1, help="levels at a time (default: all cores)"
     )
-    parser.add_argument("--states", type=int, help="states that a placement's backward play visits (default: 4000)")
+    parser.add_argument("--states", type=int, help="states that a placement's backward play visits (default: 3000)")
     parser.add_argument("--depth", type=int, help="steps that it goes back (default: 300)")
     parser.add_argument("--topologies", type=int, help="rooms for each level (default: 10)")
     parser.add_argument("--placements", type=int, help="placements in each room (default: 10)")

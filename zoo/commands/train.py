@@ -19,15 +19,18 @@ __all__ = ["main"]
 _DESCRIPTION = """\
 Train an agent. This is rl_zoo3's `train` with its flags, log folders and YAML files, and:
 
+- on tasks of this suite stock algorithms train in one native batch;
 - with --world-model it trains in the dream, in one batch, and evaluates in the real environment;
-- --algo dreamer, dyna_q and imagination learn a world by themselves, and count real steps;
+- --algo dreamer, dyna, dyna_q and imagination learn a world by themselves, and count real steps;
 - a run that was killed goes on with the same command and --resume.
 """
 _EXAMPLES = """\
 examples:
   imagine train --algo ppo --env CartPole-v1 --world-model worlds/cartpole
+  imagine train --algo ppo --env Imagine/Sokoban-7x7-1-v0
   imagine train --algo imagination --env CartPole-v1
   imagine train --algo dreamer --env Pendulum-v1
+  imagine train --algo dyna --env Pendulum-v1
   imagine train --algo dyna_q --env Imagine/DynaMaze-v0
   imagine train --algo sac --env Pendulum-v1 -n 20000 --save-freq 2000 --resume
 """

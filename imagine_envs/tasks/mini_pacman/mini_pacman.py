@@ -82,6 +82,7 @@ class MiniPacman(BatchedTask):
        anywhere, two pills on two cells, 1 + ⌊(level − 1)/2⌋ ghosts at least 5 rows or columns away from him.
 
     The reward is the inner product of ``info["events"]`` (float32 ``[5]``, see :data:`EVENTS`) and :attr:`weights`.
+    Collected experience has the events as a column.
 
     Where the sources are silent or differ, this is our choice: the map; that food lies under pills; that several
     ghosts may be eaten in one step; that Pacman moves by one cell with power too (the paper's moves by two), since
@@ -107,6 +108,7 @@ class MiniPacman(BatchedTask):
 
     action_names: ClassVar[tuple[str, ...]] = ("noop", "right", "up", "left", "down")
     markov = False
+    replay_columns: ClassVar[Mapping[str, tuple[tuple[int, ...], Any]]] = {"events": ((len(EVENTS),), np.float32)}
 
     def __init__(self, *, mode: str = "regular", observation: str = "tiny", max_steps: int | None = 3_000) -> None:
         if mode not in MODES:

@@ -82,7 +82,7 @@ class Generator:
     size: int | tuple[int, int] = 10
     boxes: int = 4
     seed: int = 0
-    states: int = 4_000
+    states: int = 3_000
     depth: int = 300
     topologies: int = 10
     placements: int = 10

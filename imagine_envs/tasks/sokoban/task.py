@@ -246,6 +246,8 @@ def _given(levels: Any) -> list[Level]:
         ValueError: If ``levels`` is neither, or a list of nothing.
         LevelError: If one cannot be played.
     """
+    if isinstance(levels, str) and "\n" in levels:
+        raise ValueError(f"levels is a text:\n{levels}\nA list of levels was expected, or the path of a file or folder")
     if isinstance(levels, (str, Path)):
         return read_levels(levels)
     if not isinstance(levels, Sequence) or not levels or not all(isinstance(level, (str, Level)) for level in levels):

@@ -319,9 +319,14 @@ class DynaQ(BaseAlgorithm):
             settings = self._scheduled(settings)
             choices = np.empty(env.num_envs, np.int64)
             kernels.act(
-                arrays.values, arrays.preferences, self._tables.actions, arrays.random, settings.epsilon,
-                settings.bandit, self._states, choices,
-            )  # fmt: skip
+                arrays.values,
+                arrays.preferences,
+                arrays.random,
+                settings.epsilon,
+                settings.bandit,
+                self._states,
+                choices,
+            )
             actions = self._to_env(choices)
             new_obs, rewards, dones, infos = env.step(actions)
             self.num_timesteps += env.num_envs

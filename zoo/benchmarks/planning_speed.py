@@ -82,10 +82,8 @@ def planner(maze: GridMaze, search: str) -> Contestant:
         backups, seconds = times * UNIT, 0.0
         while backups > 0:
             if search == "prioritized":
-                agent.policy.q_table.zero_()
-                agent.memory.queued.zero_()
-                agent.memory.place.fill_(-1)
                 memory = agent.memory.with_policy(agent.policy)
+                memory.values[:], memory.place[:] = 0, -1
                 memory.priority[last] = memory.queued[0] = 1
                 rise(memory.heap, memory.place, memory.priority, 0, last)
             before, asked = agent.n_backups, min(backups, CHUNK) if search == "prioritized" else backups

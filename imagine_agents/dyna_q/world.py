@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from gymnasium import spaces
+from numpy.typing import NDArray
 
 from imagine_agents.dyna_q.memory import CLOCK, MemoryBuffers
 from imagine_envs.world_models import World, WorldSpec
@@ -63,4 +64,12 @@ def world_of(
             "reward_max": float(tables.reward[used].max()),
         },
     )
-    return World(model, contexts, spec)
+    return World(model, contexts, spec, _uncertainty_quantiles(tables.count))
+
+
+def _uncertainty_quantiles(count: NDArray[np.int64]) -> torch.Tensor:
+    """Quantiles of the model's uncertainty 1/√(1 + n) over all real steps that it knows, float64 ``[1001]``."""
+    times = np.sort(count.sum(2)[count[..., 0] > 0])[::-1]  # the most certain pair first
+    up_to = times.cumsum()
+    step = np.linspace(0, up_to[-1] - 1, 1001).astype(np.int64)
+    return torch.from_numpy(1 / np.sqrt(1 + times[np.searchsorted(up_to, step, side="right")]))

@@ -427,6 +427,10 @@ def test_what_was_learned_is_a_world(tmp_path: Path) -> None:
     assert (world.spec.data["reward_min"], world.spec.data["reward_max"]) == (0.0, 1.0)
     assert world.contexts.initial.sum() == 1
     assert world.contexts.observation[world.contexts.initial].flatten().tolist() == [18]  # type: ignore[index]
+    times = model.world_model.tables.count.sum(2)
+    every = np.sort(np.repeat(1 / np.sqrt(1 + times), times.reshape(-1)))
+    for quantile in (0.001, 0.5, 1.0):
+        assert world.uncertainty_quantile(quantile) == pytest.approx(np.quantile(every, quantile), rel=0.05)
     world.save(tmp_path / "world")
     dream = Dream(World.load(tmp_path / "world"), starts="initial")
     state = dream.reset(4)

@@ -13,6 +13,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 from imagine_envs.tasks.mazes import BlockingMaze, DynaMaze, GridMaze, ScaledMaze, ShortcutMaze, TrajectorySampling
 from tests.imagine_envs.reference_random import ReferenceRandom
 from zoo.cli import main
+from zoo.commands.reproduce import FIGURES
 from zoo.reproductions import example_8_4, figure_8_2, figure_8_4, figure_8_5, figure_8_8
 from zoo.reproductions.figure import Job, Reproduction, beside, lead, publish
 from zoo.reproductions.inner_loop import agent_for, play
@@ -255,3 +256,25 @@ def test_wrong_figures_and_numbers_are_refused(capsys: pytest.CaptureFixture[str
     for flag in (["--runs", "1"], ["--seed", "-1"], ["--processes", "0"]):
         assert main(["reproduce", "dyna", *flag]) == 2
         assert "was expected" in capsys.readouterr().err
+
+
+# --- what is published ----------------------------------------------------------------------------------------------
+
+RESULTS = Path(example_8_4.__file__).parent / "results"
+MODULES = (figure_8_2, figure_8_4, figure_8_5, example_8_4, figure_8_8)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=FIGURES)
+def test_published_results_are_those_of_the_present_settings(module: Any) -> None:
+    figure: Reproduction = module.FIGURE
+    published = json.loads((RESULTS / f"{figure.name}.json").read_text())
+    assert (RESULTS / f"{figure.name}.png").is_file()
+    assert (published["figure"], published["title"], published["runs"]) == (figure.name, figure.title, figure.runs)
+    assert all(one["holds"] for one in published["claims"]), published["claims"]
+    outside = [value["name"] for value in published["values"] if not value["inside"]]
+    # What lies outside is explained in the notes.
+    assert not outside or len(published["notes"]) > 1
+
+
+def test_every_figure_has_its_module() -> None:
+    assert tuple(module.FIGURE.name for module in MODULES) == FIGURES

@@ -131,7 +131,7 @@ def _draw(result: Mapping[str, Any]) -> Figure:
         xlabel="episode (from the second on)",
         ylabel="steps of the episode",
         xlim=(1.5, EPISODES),
-        ylim=(10, None),
+        ylim=(10, 1_000),
         yscale="log",
     )
     axes.set_yticks([14, 30, 100, 300, 800], ["14", "30", "100", "300", "800"])

@@ -242,7 +242,8 @@ def _draw(result: Mapping[str, Any]) -> Figure:
             _curves(axes, result["curves"][f"{states:,} states, b = {branching}"], f"b = {branching}", color)
         axes.set(title=title, xlabel="expected updates", xlim=(0, UPDATES[kinds[0][0]]), ylim=(0, None))
         axes.xaxis.set_major_formatter(lambda number, place: f"{number / 1_000:,.0f}k" if number else "0")
-        axes.legend(loc="center right", fontsize=8)
+        axes.set_xticks(np.linspace(0, UPDATES[kinds[0][0]], 5))
+        axes.legend(loc="center right", bbox_to_anchor=(1.0, 0.58), fontsize=8)
     figure.axes[0].set_ylabel("value of the start state\nunder the greedy policy")
     figure.suptitle(
         f"Figure 8.8: on-policy or uniform updates, {result['runs']} random tasks", x=0.01, ha="left", weight="bold"

@@ -106,7 +106,16 @@ def _play(
     for step in range(len(reward)):
         while variant < len(switches) and step >= switches[variant]:
             variant += 1
-        kernels.act(memory.values, memory.preferences, memory.random, settings.epsilon, settings.bandit, state, action)
+        kernels.act(
+            memory.values,
+            memory.preferences,
+            tables.actions,
+            memory.random,
+            settings.epsilon,
+            settings.bandit,
+            state,
+            action,
+        )
         successor[0] = successors[variant, state[0], action[0]]
         earned[0] = rewards[variant, state[0], action[0]]
         terminated[0] = terminal[successor[0]]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-__all__ = ["BoundedFeatures"]
+__all__ = ["BoundedFeatures", "with_bounded_features"]
 
 
 class BoundedFeatures(BaseFeaturesExtractor):
@@ -44,3 +46,14 @@ class BoundedFeatures(BaseFeaturesExtractor):
     def forward(self, observations: Tensor) -> Tensor:
         """``[B, D] → [B, D]``."""
         return torch.addcmul(self.shift, observations, self.scale)
+
+
+def with_bounded_features(
+    policy_kwargs: dict[str, Any], policy_class: type[BasePolicy], observation_space: spaces.Space[Any]
+) -> dict[str, Any]:
+    """A policy's arguments; flat observations are scaled by their bounds where it takes an extractor and has none."""
+    kwargs = dict(policy_kwargs)
+    flat = isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 1
+    if flat and "features_extractor_class" in inspect.signature(policy_class.__init__).parameters:
+        kwargs.setdefault("features_extractor_class", BoundedFeatures)
+    return kwargs

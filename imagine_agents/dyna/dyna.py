@@ -22,6 +22,7 @@ from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import Tensor
 from typing_extensions import Self
 
+from imagine_agents.common.bounded_features import with_bounded_features
 from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
 from imagine_agents.common.sequence_algorithm import SequenceAlgorithm
 from imagine_agents.dyna.acting import chosen, entropy_coefficient, explored, frozen
@@ -108,7 +109,9 @@ class Dyna(SequenceAlgorithm):
         train_freq: Real steps between two rounds of gradient steps.
         gradient_steps: Gradient steps in a round (MBPO: 20 to 40 for each real step).
         action_noise: Noise on the actions of real steps, for algorithms whose policy is deterministic.
-        policy_kwargs: Of the policy.
+        policy_kwargs: Of the policy. Flat observations are scaled by their bounds
+            (:class:`~imagine_agents.common.bounded_features.BoundedFeatures`) unless a features extractor is given, or
+            ``VecNormalize`` scales them.
         stats_window_size: Real episodes that ``rollout/*`` averages over.
         tensorboard_log: Folder of the TensorBoard log.
         verbose: 0 is silent, 1 prints the log table.
@@ -219,6 +222,8 @@ class Dyna(SequenceAlgorithm):
             "_init_setup_model": False,
         }
         super().__init__(policy, env, **_merged(united_with, algorithm_kwargs or {}, own), **common)  # type: ignore[arg-type]
+        if env is not None and self._vec_normalize_env is None:
+            self.policy_kwargs = with_bounded_features(self.policy_kwargs, self.policy_class, self.observation_space)
         self._stats_window_size = stats_window_size  # DDPG's constructor has no word for it
         self.world_model_kwargs = dict(world_model_kwargs or {})
         self.fit_kwargs = dict(fit_kwargs or {})

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import io
 import pathlib
 import sys
@@ -27,7 +26,7 @@ from stable_baselines3.common.utils import check_for_correct_spaces, safe_mean
 from stable_baselines3.common.vec_env import VecMonitor
 from typing_extensions import Self
 
-from imagine_agents.common.bounded_features import BoundedFeatures
+from imagine_agents.common.bounded_features import with_bounded_features
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
 from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
 from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
@@ -273,7 +272,7 @@ class ImaginationTrainer(BaseAlgorithm):
             observation_space,
             self.action_space,
             self.num_dreams,
-            policy_kwargs=self._inner_policy_kwargs(observation_space) or None,
+            policy_kwargs=with_bounded_features(self.policy_kwargs, self.policy_class, observation_space) or None,
             seed=self.seed,
             device=self.device,
             **kwargs,
@@ -281,14 +280,6 @@ class ImaginationTrainer(BaseAlgorithm):
         )
         vars(agent).update(self.agent_counters)
         return agent
-
-    def _inner_policy_kwargs(self, observation_space: spaces.Space[Any]) -> dict[str, Any]:
-        """The policy's arguments; flat observations are scaled by their bounds where the policy takes an extractor."""
-        kwargs = dict(self.policy_kwargs)
-        flat = isinstance(observation_space, spaces.Box) and len(observation_space.shape) == 1
-        if flat and "features_extractor_class" in inspect.signature(self.policy_class.__init__).parameters:
-            kwargs.setdefault("features_extractor_class", BoundedFeatures)
-        return kwargs
 
     @property
     def replay_buffer(self) -> Replay | None:

@@ -321,6 +321,7 @@ class DynaQ(BaseAlgorithm):
             kernels.act(
                 arrays.values,
                 arrays.preferences,
+                self._tables.actions,
                 arrays.random,
                 settings.epsilon,
                 settings.bandit,

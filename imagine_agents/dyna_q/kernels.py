@@ -30,14 +30,22 @@ _UNIFORM, _TRAJECTORY, _PRIORITIZED = SEARCHES.values()
 
 
 @njit(cache=True, nogil=True)
-def act(values: Any, preferences: Any, random: Any, epsilon: float, bandit: bool, state: Any, action: Any) -> None:
+def act(
+    values: Any,
+    preferences: Any,
+    actions: Any,
+    random: Any,
+    epsilon: float,
+    bandit: bool,
+    state: Any,
+    action: Any,
+) -> None:
     """Chooses real actions: writes them into ``action`` ``[N]`` for the states ``[N]``.
 
-    The other arrays are those of a Memory; handing them over one by one takes a tenth of the time.
+    The arrays are those of a Memory and of Tables; handing them over one by one takes a tenth of the time.
     """
-    tried = np.empty((0, 0), np.int64)  # it does not matter what was
     for row in range(len(state)):
-        action[row] = _choose(values, preferences, tried, random, ACTING, state[row], -1, epsilon, bandit)
+        action[row] = _choose(values, preferences, actions, random, ACTING, state[row], -1, epsilon, bandit)
 
 
 @njit(cache=True, nogil=True)

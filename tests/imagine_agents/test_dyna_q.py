@@ -219,11 +219,11 @@ def test_ties_are_broken_at_random_while_acting() -> None:
     model._bind()
     model.policy.q_table[:] = values
     arrays, out = model._arrays, np.zeros(3_000, np.int64)
-    kernels.act(arrays.values, arrays.preferences, arrays.random, 0.0, False, out * 0, out)
+    kernels.act(arrays.values, arrays.preferences, model._tables.actions, arrays.random, 0.0, False, out * 0, out)
     counts = np.bincount(out, minlength=3)
     assert counts[1] == 0
     assert abs(counts[0] - 1_500) < 4 * math.sqrt(3_000 / 4)
-    kernels.act(arrays.values, arrays.preferences, arrays.random, 0.3, False, out * 0, out)
+    kernels.act(arrays.values, arrays.preferences, model._tables.actions, arrays.random, 0.3, False, out * 0, out)
     counts = np.bincount(out, minlength=3)
     assert abs(counts[1] - 300) < 4 * math.sqrt(3_000 * 0.1 * 0.9)
 

@@ -358,14 +358,13 @@ class DynaQ(BaseAlgorithm):
         """
         if backups < 0:
             raise ValueError(f"backups={backups} must not be negative")
-        self._bind()
-        arrays = self._arrays
+        arrays, tables, settings = self.bound()
         if self.search_control == "trajectory" and not arrays.num_starts[0] and self.env is not None:
             self._last_obs = None  # learn() has to begin anew
             start = int(self.world_model.encode(self.env.reset())[0])  # type: ignore[arg-type]
-            if self._tables.num_actions[start]:
+            if tables.num_actions[start]:
                 arrays.starts[0], arrays.num_starts[0], arrays.is_start[start] = start, 1, True
-        kernels.plan(arrays, self._tables, self._scheduled(self._settings()), int(backups))
+        kernels.plan(arrays, tables, settings, int(backups))
         return self
 
     def _learn_from(
@@ -416,6 +415,14 @@ class DynaQ(BaseAlgorithm):
         index = np.asarray(observation, np.int64)
         start = int(self.observation_space.start)  # type: ignore[attr-defined]
         return index - start if start else index
+
+    def bound(self) -> tuple[Memory, Tables, Settings]:
+        """What kernels learn and plan with: the tensors as arrays, to be changed in place, and the arguments as of now.
+
+        Whoever calls kernels himself saves the Python of each step; the counters of SB3 then stand still.
+        """
+        self._bind()
+        return self._arrays, self._tables, self._scheduled(self._settings())
 
     def _bind(self) -> None:
         """Finds the arrays where the tensors are now: loading puts others in their place."""

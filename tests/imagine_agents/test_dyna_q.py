@@ -216,14 +216,14 @@ def test_ties_are_broken_at_random_while_acting() -> None:
     counts = np.zeros(3)
     model = agent(Chance(), **dict.fromkeys(CONSTANT, 0.0))
     values = torch.tensor([2.0, 1.0, 2.0], dtype=torch.float64)
-    model._bind()
+    arrays, tables, _ = model.bound()
     model.policy.q_table[:] = values
-    arrays, out = model._arrays, np.zeros(3_000, np.int64)
-    kernels.act(arrays.values, arrays.preferences, model._tables.actions, arrays.random, 0.0, False, out * 0, out)
+    out = np.zeros(3_000, np.int64)
+    kernels.act(arrays.values, arrays.preferences, tables.actions, arrays.random, 0.0, False, out * 0, out)
     counts = np.bincount(out, minlength=3)
     assert counts[1] == 0
     assert abs(counts[0] - 1_500) < 4 * math.sqrt(3_000 / 4)
-    kernels.act(arrays.values, arrays.preferences, model._tables.actions, arrays.random, 0.3, False, out * 0, out)
+    kernels.act(arrays.values, arrays.preferences, tables.actions, arrays.random, 0.3, False, out * 0, out)
     counts = np.bincount(out, minlength=3)
     assert abs(counts[1] - 300) < 4 * math.sqrt(3_000 * 0.1 * 0.9)
 

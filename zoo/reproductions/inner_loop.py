@@ -64,12 +64,12 @@ def play(agent: DynaQ, task: TableTask, steps: int, *, episodes: int = 0, shorte
     """
     if task.successors.shape[3] > 1 or task.termination > 0:
         raise ValueError(f"{type(task).__name__} is not deterministic")
-    agent._bind()
+    memory, tables, settings = agent.bound()
     reward, done = np.zeros(steps), np.zeros(steps, np.bool_)
     taken, solved = _play(
-        agent._arrays,
-        agent._tables,
-        agent._scheduled(agent._settings()),
+        memory,
+        tables,
+        settings,
         task.successors[..., 0],
         task.rewards[..., 0],
         task.terminal,

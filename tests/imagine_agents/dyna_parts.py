@@ -9,7 +9,6 @@ import gymnasium as gym
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.wrappers import TimeLimit
 from stable_baselines3.common.vec_env import DummyVecEnv
 from torch import Tensor
 
@@ -110,7 +109,8 @@ class Line(gym.Env):
 
 def lines(count: int = 1, *, limit: int = 7, **kwargs: Any) -> DummyVecEnv:
     """Several lines with a step limit."""
-    return DummyVecEnv([lambda: TimeLimit(Line(**kwargs), limit) for _ in range(count)])
+    # Looked up each time: rl_zoo3, once imported, puts its own class there, and the old one cannot be pickled any more.
+    return DummyVecEnv([lambda: gym.wrappers.TimeLimit(Line(**kwargs), limit) for _ in range(count)])
 
 
 class LineModel(WorldModel):

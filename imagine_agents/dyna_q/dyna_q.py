@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -14,9 +12,10 @@ from numpy.typing import NDArray
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.policies import BasePolicy
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
-from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device, safe_mean
+from stable_baselines3.common.utils import ConstantSchedule, LinearSchedule, get_device
 from typing_extensions import Self
 
+from imagine_agents.common.progress_log import record_progress
 from imagine_agents.dyna_q import kernels
 from imagine_agents.dyna_q.memory import BACKUPS, IMAGINED, Memory, MemoryBuffers, Settings
 from imagine_agents.dyna_q.policies import TabularPolicy
@@ -307,10 +306,9 @@ class DynaQ(BaseAlgorithm):
         total_timesteps, callback = self._setup_learn(
             total_timesteps, callback, reset_num_timesteps, tb_log_name, progress_bar
         )
-        self._bind()
+        arrays, _, settings = self.bound()
         assert self._last_obs is not None
         self._states = self.world_model.encode(self._last_obs)  # type: ignore[arg-type]
-        settings, arrays = self._settings(), self._arrays
         callback.on_training_start(locals(), globals())
 
         while self.num_timesteps < total_timesteps:
@@ -479,21 +477,11 @@ class DynaQ(BaseAlgorithm):
 
     def dump_logs(self) -> None:
         """Writes the log."""
-        assert self.ep_info_buffer is not None
-        assert self.ep_success_buffer is not None
-        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
+        record_progress(self)
         record = self.logger.record
         record("time/episodes", self._episode_num, exclude="tensorboard")
-        if self.ep_info_buffer:
-            record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
-            record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
-        if self.ep_success_buffer:
-            record("rollout/success_rate", safe_mean(self.ep_success_buffer))
         if self.exploration == "epsilon_greedy":
             record("rollout/exploration_rate", self.exploration_rate)
-        record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
-        record("time/time_elapsed", int(elapsed), exclude="tensorboard")
-        record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         counters, tables = self.memory.counters, self._tables
         record("train/learning_rate", self.lr_schedule(self._current_progress_remaining))
         record("train/n_updates", self.n_backups, exclude="tensorboard")

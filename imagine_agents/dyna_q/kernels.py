@@ -16,7 +16,7 @@ from numba import njit
 from imagine_agents.dyna_q.memory import ACTING, BACKUPS, CLOCK, IMAGINED, PLANNING
 from imagine_agents.dyna_q.queue import pop, rise
 from imagine_envs.tasks.randomness import below, uniform
-from imagine_envs.world_models.tabular import learn
+from imagine_envs.world_models.tabular import draw, learn
 
 __all__ = ["SEARCHES", "act", "plan", "step"]
 
@@ -321,11 +321,4 @@ def _best(values: Any, state: int) -> float:
 @njit(cache=True, nogil=True)
 def _drawn(count: Any, random: Any, state: int, action: int) -> int:
     """The slot of one of the pair's outcomes, each as likely as its count; 0 if the pair was never tried."""
-    slots, total = count.shape[2], 0
-    for k in range(slots):
-        total += count[state, action, k]
-    remaining, slot = uniform(random, PLANNING) * total - count[state, action, 0], 0
-    while remaining >= 0 and slot + 1 < slots and count[state, action, slot + 1] > 0:
-        slot += 1
-        remaining -= count[state, action, slot]
-    return slot
+    return max(0, draw(count, state, action, uniform(random, PLANNING)))

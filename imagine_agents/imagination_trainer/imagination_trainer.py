@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import pathlib
-import sys
-import time
 import warnings
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -31,6 +29,7 @@ from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults
 from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
 from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
 from imagine_agents.common.prefix_logger import PrefixLogger
+from imagine_agents.common.progress_log import record_progress
 from imagine_agents.imagination_trainer.acting import Noisy
 from imagine_agents.imagination_trainer.progress import DreamProgress
 from imagine_agents.imagination_trainer.validation import MemberValidation
@@ -553,16 +552,8 @@ class ImaginationTrainer(BaseAlgorithm):
         Args:
             iteration: Collect–fit–dream cycles of this call of ``learn``.
         """
-        if self.ep_info_buffer:
-            self.logger.record("rollout/ep_rew_mean", safe_mean([info["r"] for info in self.ep_info_buffer]))
-            self.logger.record("rollout/ep_len_mean", safe_mean([info["l"] for info in self.ep_info_buffer]))
-        if self.ep_success_buffer:
-            self.logger.record("rollout/success_rate", safe_mean(self.ep_success_buffer))
-        elapsed = max((time.time_ns() - self.start_time) / 1e9, sys.float_info.epsilon)
-        self.logger.record("time/fps", int((self.num_timesteps - self._num_timesteps_at_start) / elapsed))
-        self.logger.record("time/time_elapsed", int(elapsed), exclude="tensorboard")
+        record_progress(self)
         self.logger.record("time/iterations", iteration, exclude="tensorboard")
-        self.logger.record("time/total_timesteps", self.num_timesteps, exclude="tensorboard")
         self.logger.dump(step=self.num_timesteps)
 
     def _seed_after(self, steps: int) -> int | None:

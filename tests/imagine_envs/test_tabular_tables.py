@@ -148,10 +148,10 @@ def test_a_draw_follows_the_counts() -> None:
     world.learn([0] * 10, [1] * 10, [0.0] * 10, [1, 2, 2, 3, 3, 3, 3, 3, 3, 3], [False] * 10)
     # Of ten equal parts of [0, 1) one belongs to the first outcome, two to the second, seven to the third.
     middles = (np.arange(10) + 0.5) / 10
-    assert [draw(world.tables, 0, 1, number) for number in middles] == [0, 1, 1, *[2] * 7]
-    assert draw(world.tables, 0, 1, np.nextafter(1.0, 0.0)) == 2
-    assert draw(world.tables, 0, 1, 0.0) == 0
-    assert draw(world.tables, 0, 0, 0.5) == -1
+    assert [draw(world.tables.count, 0, 1, number) for number in middles] == [0, 1, 1, *[2] * 7]
+    assert draw(world.tables.count, 0, 1, np.nextafter(1.0, 0.0)) == 2
+    assert draw(world.tables.count, 0, 1, 0.0) == 0
+    assert draw(world.tables.count, 0, 0, 0.5) == -1
 
 
 @pytest.mark.parametrize("stochastic", [False, True])

@@ -36,7 +36,7 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from imagine_agents import Dreamer
 from zoo.benchmarks.environments import environment
-from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish, wanted
 from zoo.benchmarks.model_free import model_free, model_free_settings
 from zoo.benchmarks.resumable import learned
 
@@ -164,14 +164,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = arguments(__doc__, list(TARGETS), list(COLORS), RESULTS, default=DEFAULT)
     parser.add_argument("--work", type=Path, default=Path("runs/dreamer_learning"), help="folder of the checkpoints")
     args = parser.parse_args(argv)
-    wanted = [
-        (task, variant, seed)
-        for seed in args.seeds
-        for task in args.tasks
-        for variant in args.variants
-        if variant in _variants(task)
-    ]
-    publish(args, wanted, functools.partial(measure, work=args.work), table, picture)
+    publish(args, wanted(args, _variants), functools.partial(measure, work=args.work), table, picture)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from imagine_envs.storage import atomic_file, load_json, save_json
 from zoo.benchmarks.measure import machine
 
-__all__ = ["Key", "Run", "add_missing", "arguments", "curves", "markdown", "of", "outcome", "publish", "read"]
+__all__ = ["Key", "Run", "add_missing", "arguments", "curves", "markdown", "of", "outcome", "publish", "read", "wanted"]
 
 Key = tuple[str, str, int]
 """Task, variant, seed."""
@@ -51,6 +51,22 @@ def arguments(
     parser.add_argument("--report", action="store_true", help="measure nothing")
     parser.add_argument("--results", type=Path, default=results)
     return parser
+
+
+def wanted(args: argparse.Namespace, offered: Callable[[str], Sequence[str]] | None = None) -> list[Key]:
+    """The runs that a command line asks for, seed by seed.
+
+    Args:
+        args: What :func:`arguments` parsed.
+        offered: Task → its variants, where not every task has all of them.
+    """
+    return [
+        (task, variant, seed)
+        for seed in args.seeds
+        for task in args.tasks
+        for variant in args.variants
+        if offered is None or variant in offered(task)
+    ]
 
 
 def read(path: Path) -> dict[str, Any]:

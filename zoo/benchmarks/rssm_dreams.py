@@ -24,7 +24,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from zoo.benchmarks import real_steps
-from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish
+from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish, wanted
 
 __all__ = ["RSSM", "TASKS", "VARIANTS", "main", "settings"]
 
@@ -83,8 +83,7 @@ def picture(runs: list[Run]) -> Figure:
 def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
     args = arguments(__doc__, list(TASKS), list(VARIANTS), RESULTS).parse_args(argv)
-    wanted = [(task, variant, seed) for seed in args.seeds for task in args.tasks for variant in args.variants]
-    publish(args, wanted, functools.partial(real_steps.measure, settings=settings), table, picture)
+    publish(args, wanted(args), functools.partial(real_steps.measure, settings=settings), table, picture)
 
 
 if __name__ == "__main__":

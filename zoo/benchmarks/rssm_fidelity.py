@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from imagine_envs.dreams import fidelity
 from imagine_envs.experience import collect
 from imagine_envs.world_models import fit, make_model
-from zoo.benchmarks.learning_curves import Run, arguments, markdown, of, publish
+from zoo.benchmarks.learning_curves import Run, arguments, markdown, of, publish, wanted
 from zoo.benchmarks.rssm_dreams import TASKS, settings
 
 __all__ = ["FAMILIES", "main", "measure"]
@@ -119,8 +119,7 @@ def picture(runs: list[Run]) -> Figure:
 def main(argv: list[str] | None = None) -> None:
     """Measures what is missing, then writes table and picture."""
     args = arguments(__doc__, list(TASKS), list(FAMILIES), RESULTS).parse_args(argv)
-    wanted = [(task, family, seed) for seed in args.seeds for task in args.tasks for family in args.variants]
-    publish(args, wanted, measure, table, picture)
+    publish(args, wanted(args), measure, table, picture)
 
 
 if __name__ == "__main__":

@@ -117,11 +117,11 @@ def learn_all(
 
 
 @njit(cache=True)
-def draw(tables: Any, state: int, action: int, uniform: float) -> int:
+def draw(count: Any, state: int, action: int, uniform: float) -> int:
     """One of the pair's outcomes, each as likely as its count.
 
     Args:
-        tables: :class:`Tables`.
+        count: That of :class:`Tables`.
         state: 0 to S − 1.
         action: 0 to A − 1.
         uniform: A random number in [0, 1).
@@ -129,16 +129,15 @@ def draw(tables: Any, state: int, action: int, uniform: float) -> int:
     Returns:
         The outcome's slot k, −1 if the pair was never tried.
     """
-    slots, total = tables.count.shape[2], 0
+    slots, total = count.shape[2], 0
     for k in range(slots):
-        total += tables.count[state, action, k]
+        total += count[state, action, k]
     below, last = uniform * total, -1
     for k in range(slots):
-        count = tables.count[state, action, k]
-        if count == 0:
+        if count[state, action, k] == 0:
             break
         last = k
-        below -= count
+        below -= count[state, action, k]
         if below < 0:
             break
     return last

@@ -51,8 +51,9 @@ bench-planning: $(STAMP)  ## Measure Dyna-Q's planning, rl-blox beside it (and R
 	$(BIN)/python -m zoo.benchmarks.planning_speed $(if $(RL_INTRODUCTION),--rl-introduction $(RL_INTRODUCTION)) \
 		$(if $(NEURO_NAV),--neuro-nav $(NEURO_NAV))
 
-bench-learning: $(STAMP)  ## Measure the real steps needed (hours)
-	$(BIN)/python -m zoo.benchmarks.real_steps
+bench-learning: $(STAMP)  ## Measure the real steps needed by every agent, as far as the results lack them (days)
+	for script in real_steps dreamer_learning rssm_dreams rssm_fidelity dyna_learning; do \
+		OMP_NUM_THREADS=1 $(BIN)/python -m zoo.benchmarks.$$script || exit; done
 
 clean:  ## Remove .venv and caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -70,6 +70,8 @@ class Dreamer(SequenceAlgorithm):
         ent_coef: Weight of the policy's entropy. None is the preset's (V3: 3e-4, V1: 0).
         exploration_noise: Added to real actions while learning. None is the preset's (V3: 0, V1: 0.3).
         max_grad_norm: V1 clips the gradients of world, actor and critic at this norm each.
+        compile: Whether ``torch.compile`` fuses the networks, the recurrent step among them. It takes minutes before
+            the first update, and again for every other batch size; it is for GPUs and long trainings.
         replay_buffer_class: :class:`~imagine_agents.common.sequence_buffer.SequenceReplayBuffer` or a class like it.
         replay_buffer_kwargs: Further arguments of it.
         policy_kwargs: ``architecture`` changes the world model's; see
@@ -120,6 +122,7 @@ class Dreamer(SequenceAlgorithm):
         ent_coef: float | None = None,
         exploration_noise: float | None = None,
         max_grad_norm: float = 100.0,
+        compile: bool = False,
         replay_buffer_class: type[SequenceReplayBuffer] | None = None,
         replay_buffer_kwargs: dict[str, Any] | None = None,
         policy_kwargs: dict[str, Any] | None = None,
@@ -185,6 +188,7 @@ class Dreamer(SequenceAlgorithm):
         self.ent_coef = behaviour.ent_coef if ent_coef is None else ent_coef
         self.exploration_noise = behaviour.exploration_noise if exploration_noise is None else exploration_noise
         self.max_grad_norm = max_grad_norm
+        self.compile = compile
         self._due = 0.0  # updates that real steps have earned
         # What the policy remembers of the environments that are collected from.
         self._remembered: tuple[NDArray, ...] | None = None
@@ -194,6 +198,8 @@ class Dreamer(SequenceAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self.compile:
+            self.policy.compile_networks()
         if self._streams is not None:
             self._choosing.bit_generator.state = self._streams["choosing"]
             if self._streams["device"] == self.device.type:  # other kinds have other states

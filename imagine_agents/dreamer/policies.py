@@ -127,6 +127,17 @@ class DreamerPolicy(BasePolicy):
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
 
+    def compile_networks(self) -> None:
+        """Lets ``torch.compile`` fuse the networks in place; parameters keep their names."""
+        world = self.world
+        networks = [world.encoder, world.cell, world.prior, world.reward, world.termination, self.actor, self.critic]
+        if world.can_decode:
+            networks.append(world.decoder)
+        if self.slow_critic is not None:
+            networks.append(self.slow_critic)
+        for network in networks:
+            network.compile(dynamic=False)
+
     # --- acting -----------------------------------------------------------------------------------------------------
 
     @property

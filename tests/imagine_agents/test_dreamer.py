@@ -1078,3 +1078,22 @@ def test_a_normalised_run_can_be_resumed_without_an_environment(tmp_path: Path) 
         resumed.set_env(VecNormalize(diaries(1)))
     resumed.learn(5, reset_num_timesteps=False)
     assert resumed.num_timesteps == 20
+
+
+def test_compiled_networks_are_the_same_networks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the compiler's graphs run as they are, for compiling them would take minutes."""
+    kept: dict[str, Any] = {}
+
+    def count(graph: Any, inputs: Any) -> Any:
+        kept["graphs"] = kept.get("graphs", 0) + 1
+        return graph.forward
+
+    compile_ = torch.nn.Module.compile
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda module, **kw: compile_(module, backend=count, **kw))
+    plain, compiled = tiny().learn(20), tiny(compile=True).learn(20)
+    assert kept["graphs"] >= 7
+    assert plain.policy.state_dict().keys() == compiled.policy.state_dict().keys()
+    for name, tensor in plain.policy.state_dict().items():
+        assert torch.equal(tensor, compiled.policy.state_dict()[name]), name
+    compiled.save(tmp_path / "model")
+    assert Dreamer.load(tmp_path / "model", device="cpu").compile

@@ -19,6 +19,7 @@ from imagine_agents.common.sequence_buffer import SequenceReplayBuffer
 from imagine_agents.dreamer.behaviour import actor_loss, critic_loss, imagine, replay_value_loss
 from imagine_agents.dreamer.policies import DreamerPolicy, detached
 from imagine_agents.dreamer.presets import BEHAVIOURS
+from imagine_envs.allocation import keep_freed_memory
 from imagine_envs.experience import Batch
 from imagine_envs.spaces import to_tensor
 
@@ -198,6 +199,8 @@ class Dreamer(SequenceAlgorithm):
 
     def _setup_model(self) -> None:
         super()._setup_model()
+        if self.device.type == "cpu":
+            keep_freed_memory()
         if self.compile:
             self.policy.compile_networks()
         if self._streams is not None:

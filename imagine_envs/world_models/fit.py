@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from tqdm.auto import tqdm
 
+from imagine_envs.allocation import keep_freed_memory
 from imagine_envs.experience.batch import Batch
 from imagine_envs.experience.replay import Replay
 from imagine_envs.world_models.holdout import split
@@ -160,6 +161,8 @@ def fit_model(
     if not world_model.can_learn:
         return FitReport(0, 0, (), (replay.num_transitions, 0), time.perf_counter() - began)
 
+    if world_model.device.type == "cpu":
+        keep_freed_memory()
     data = split(replay, world_model.sequence_length, holdout, seed, world_model.device)
     optimizer = torch.optim.AdamW(
         world_model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay

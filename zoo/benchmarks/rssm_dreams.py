@@ -31,8 +31,8 @@ __all__ = ["RSSM", "TASKS", "VARIANTS", "main", "settings"]
 RESULTS = Path(__file__).parent / "results" / "rssm_dreams.json"
 
 TASKS: dict[str, dict[str, Any]] = {
-    "CartPole-v1": {"n_timesteps": 3_000, "learning_starts": 500, "train_freq": 500},
-    "Pendulum-v1": {"n_timesteps": 5_000, "learning_starts": 1_000, "train_freq": 1_000},
+    "CartPole-v1": {"n_timesteps": 3_000, "learning_starts": 1_000, "train_freq": 1_000},
+    "Pendulum-v1": {"n_timesteps": 5_000, "learning_starts": 1_000, "train_freq": 2_000},
 }
 """Real steps, and when the world is fitted."""
 
@@ -40,7 +40,7 @@ TASKS: dict[str, dict[str, Any]] = {
 # the ensemble for Pendulum. Nothing else was tried.
 RSSM: dict[str, Any] = {
     "world_model": "rssm",
-    "world_model_kwargs": {"size": "1m"},
+    "world_model_kwargs": {"size": "1m", "sequence_length": 32},
     "fit_kwargs": {"learning_rate": 1e-3, "max_updates": 1_000},
     "exploration_bonus": 0.0,
 }

@@ -1,0 +1,102 @@
+"""What a driver's controls do to the wheels, and the wheels to the car.
+
+The tyres of gymnasium's CarRacing-v3 (``car_dynamics.Car.step``): a wheel turns with an angular velocity of its own,
+pushes against the difference between its rim and the ground, and never harder than friction allows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from numba import njit
+
+from imagine_envs.tasks.car_racing.shapes import WHEEL_HALF_LENGTH
+
+__all__ = [
+    "ANGLE",
+    "FRAME",
+    "GAS",
+    "LARGEST_TURN",
+    "OMEGA",
+    "PHASE",
+    "WHEEL_COLUMNS",
+    "WHEEL_SPEED_X",
+    "WHEEL_SPEED_Y",
+    "WHEEL_SPIN",
+    "WHEEL_X",
+    "WHEEL_Y",
+    "tyre_force",
+    "wheel_turning",
+]
+
+FRAME = 1 / 50
+"""Seconds."""
+
+WHEEL_X, WHEEL_Y, ANGLE, WHEEL_SPEED_X, WHEEL_SPEED_Y, WHEEL_SPIN, OMEGA, PHASE, GAS = range(9)
+"""Columns of a wheel: its place and its angle in the world, the velocities of both, the angular velocity at which it
+rolls, the angle it has rolled by, and the gas that it is given."""
+WHEEL_COLUMNS = 9
+
+LARGEST_TURN = 0.4
+"""Radians to either side at which a wheel is stopped."""
+
+_POWER = 40_000.0
+_ROLLING_INERTIA = 1.6
+_GRIP_ROAD = 400.0
+_GRIP_GRASS = 0.6 * _GRIP_ROAD
+_STIFFNESS = 82.0
+_LOCKS = 0.9
+_BRAKING = 15.0
+_GAS_STEP = 0.1
+_FASTEST_TURN = 3.0
+
+
+@njit(cache=True, nogil=True, inline="always")
+def wheel_turning(turn: float, target: float) -> float:
+    """How fast a wheel turns towards ``target``, in radians a second, from the angle ``turn`` between it and the hull.
+
+    One that is stopped on its way outwards does not turn.
+    """
+    error = target - turn
+    turning = math.copysign(min(50.0 * abs(error), _FASTEST_TURN), error)
+    if (turn >= LARGEST_TURN and turning > 0) or (turn <= -LARGEST_TURN and turning < 0):
+        return 0.0
+    return turning
+
+
+@njit(cache=True, nogil=True)
+def tyre_force(wheel: Any, gas: float, brake: float, on_road: bool, driven: bool) -> Any:
+    """Rolls a wheel on by a frame and returns the force on its centre, x and y.
+
+    Args:
+        wheel: float64 ``[9]``, changed in place.
+        gas: 0 to 1; it comes on slowly and goes off at once.
+        brake: 0 to 1; from 0.9 on the wheel locks.
+        on_road: Whether it stood on a tile.
+        driven: Whether gas reaches it.
+    """
+    if driven:
+        wheel[GAS] += min(min(max(gas, 0.0), 1.0) - wheel[GAS], _GAS_STEP)
+    ahead_x, ahead_y = -math.sin(wheel[ANGLE]), math.cos(wheel[ANGLE])
+    speed_x, speed_y = wheel[WHEEL_SPEED_X], wheel[WHEEL_SPEED_Y]
+    forward = ahead_x * speed_x + ahead_y * speed_y
+    sideways = ahead_y * speed_x - ahead_x * speed_y
+
+    omega = wheel[OMEGA]
+    omega += FRAME * _POWER * wheel[GAS] / _ROLLING_INERTIA / (abs(omega) + 5.0)
+    if brake >= _LOCKS:
+        omega = 0.0
+    elif brake > 0:
+        omega -= math.copysign(min(_BRAKING * brake, abs(omega)), omega)
+    wheel[PHASE] += FRAME * omega
+
+    along = (omega * WHEEL_HALF_LENGTH - forward) * _STIFFNESS
+    across = -sideways * _STIFFNESS
+    force = math.sqrt(along * along + across * across)
+    most = _GRIP_ROAD if on_road else _GRIP_GRASS
+    if force > most:
+        along *= most / force
+        across *= most / force
+    wheel[OMEGA] = omega - FRAME * along * WHEEL_HALF_LENGTH / _ROLLING_INERTIA
+    return across * ahead_y + along * ahead_x, along * ahead_y - across * ahead_x

@@ -12,6 +12,7 @@ from gymnasium.utils import EzPickle
 from numpy.typing import NDArray
 
 from imagine_envs.checked_actions import checked_actions
+from imagine_envs.tasks.car_racing.frames import FRAME_COST
 from imagine_envs.tasks.car_racing.options import Options, luma, space_of_actions, space_of_pictures
 
 __all__ = ["Box2DCarRacing"]
@@ -35,6 +36,7 @@ class Box2DCarRacing(BaseCarRacing):
         ValueError: If an argument makes no sense.
 
     Attributes:
+        draws: As above; it may be changed between steps.
         max_steps: Steps after which an episode is truncated.
     """
 
@@ -56,7 +58,7 @@ class Box2DCarRacing(BaseCarRacing):
         self.max_steps = self.options.steps
         self.action_space = space_of_actions(self.options)
         self.observation_space = space_of_pictures(self.options)
-        self._draws = draws
+        self.draws = draws
         self._elapsed = 0
 
     def reset(
@@ -94,7 +96,10 @@ class Box2DCarRacing(BaseCarRacing):
                 break
         self._elapsed += 1
         truncated = self.max_steps is not None and self._elapsed >= self.max_steps and not terminated
-        return self._picture(), total, terminated, truncated, self._info(finished)
+        self.reward += FRAME_COST  # CarRacing draws before it takes the price of the frame
+        picture = self._picture()
+        self.reward -= FRAME_COST
+        return picture, total, terminated, truncated, self._info(finished)
 
     def _is_lap(self) -> bool:
         """Whether a wheel is on the first tile after enough others."""
@@ -131,7 +136,7 @@ class Box2DCarRacing(BaseCarRacing):
 
     def _picture(self) -> NDArray[np.uint8]:
         """What an observation shows."""
-        if not self._draws:
+        if not self.draws:
             return np.zeros(self.observation_space.shape or (), np.uint8)
         picture = np.ascontiguousarray(self._drawn("state_pixels"))
         return luma(picture) if self.options.grayscale else picture

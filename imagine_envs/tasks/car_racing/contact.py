@@ -34,7 +34,7 @@ def feel_tiles(body: Any, wheels: Any, count: int, track: Any, edges: Any, tiles
 
     Args:
         body: float64 ``[6]``.
-        wheels: float64 ``[4, 9]``.
+        wheels: float64 ``[4, 10]``.
         count: Tiles of the track.
         track: float64 ``[MOST_TILES, 4]``.
         edges: float32 ``[MOST_TILES, 4]``.

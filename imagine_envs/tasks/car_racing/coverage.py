@@ -64,23 +64,24 @@ def add_edge(
         below = min(row + 1.0, to_y)
         tall = below - y
         next_x = x + slope * tall
-        left, right = max(0.0, min(x, next_x)), min(float(width), max(x, next_x))
-        left, right = min(left, float(width)), max(right, 0.0)
-        column = int(left)
-        if right <= column + 1:
+        left, right = min(x, next_x), max(x, next_x)
+        column = max(int(left), 0)
+        if right <= 0:
+            _add(sums, row, 0, sign * tall, 0.0, first, second, third, fourth)
+        elif left >= 0 and right <= column + 1 and right <= width:
             change = sign * tall
             rest = change * (0.5 * (left + right) - column)
-            change -= rest
-            _add(sums, row, column, change, rest, first, second, third, fourth)
-        else:
+            _add(sums, row, column, change - rest, rest, first, second, third, fourth)
+        elif left < width:
             share = sign * tall / (right - left)
-            begin = left
-            while begin < right:
-                end = min(column + 1.0, right)
+            if left < 0:
+                _add(sums, row, 0, -share * left, 0.0, first, second, third, fourth)
+            begin, last = max(left, 0.0), min(right, float(width))
+            while begin < last:
+                end = min(column + 1.0, last)
                 change = share * (end - begin)
                 rest = change * (0.5 * (begin + end) - column)
-                change -= rest
-                _add(sums, row, column, change, rest, first, second, third, fourth)
+                _add(sums, row, column, change - rest, rest, first, second, third, fourth)
                 begin = end
                 column += 1
         x, y = next_x, below

@@ -11,12 +11,14 @@ from imagine_envs.tasks.car_racing.contact import feel_tiles
 from imagine_envs.tasks.car_racing.motion import X, Y, drive, put
 from imagine_envs.tasks.car_racing.track import PLAYFIELD, new_track
 
-__all__ = ["FRAMES", "TILES", "VISITS", "begin", "step"]
+__all__ = ["FRAMES", "FRAME_COST", "TILES", "VISITS", "begin", "step"]
 
 TILES, VISITS, FRAMES = range(3)
 """Columns of the progress: tiles of the track, those visited, frames since the reset."""
 
-_COST = 0.1
+FRAME_COST = 0.1
+"""What every frame takes from the score."""
+
 _PRIZE = 1_000.0
 _LOST = -100.0
 
@@ -44,7 +46,7 @@ def begin(
         pays_start: Whether the tiles under the car are paid, with the first step.
         generator: uint64 ``[B, 4]``.
         body: float64 ``[B, 6]``.
-        wheels: float64 ``[B, 4, 9]``.
+        wheels: float64 ``[B, 4, 10]``.
         on_road: uint8 ``[B, 4]``.
         progress: int64 ``[B, 3]``.
         score: float64 ``[B, 2]``: what was earned, and what of it was paid.
@@ -127,7 +129,7 @@ def step(
             earned = _feel(row, body, wheels, on_road, progress, track, edges, tiles)
             drive(body[row], wheels[row], was_on, -controls[row, 0], controls[row, 1], controls[row, 2])
             progress[row, FRAMES] += 1
-            score[row, 0] += earned - _COST
+            score[row, 0] += earned - FRAME_COST
             pays = score[row, 0] - score[row, 1]
             score[row, 1] = score[row, 0]
             count, visits = progress[row, TILES], progress[row, VISITS]

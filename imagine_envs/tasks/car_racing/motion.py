@@ -72,7 +72,7 @@ def drive(body: Any, wheels: Any, on_road: Any, steer: float, gas: float, brake:
 
     Args:
         body: float64 ``[6]``, changed in place.
-        wheels: float64 ``[4, 9]``, see :mod:`~imagine_envs.tasks.car_racing.tyres`, changed in place.
+        wheels: float64 ``[4, 10]``, see :mod:`~imagine_envs.tasks.car_racing.tyres`, changed in place.
         on_road: uint8 ``[4]``: which wheels stood on a tile when that was last felt.
         steer: The angle that the front wheels are turned towards, left is positive.
         gas: 0 to 1.
@@ -86,7 +86,7 @@ def drive(body: Any, wheels: Any, on_road: Any, steer: float, gas: float, brake:
     for index in range(4):
         wheel = wheels[index]
         force_x, force_y = tyre_force(wheel, gas, brake, on_road[index] > 0, index >= 2)
-        turning = wheel_turning(wheel[ANGLE] - body[HEADING], steer if index < 2 else 0.0)
+        turning = wheel_turning(wheel, wheel[ANGLE] - body[HEADING], steer if index < 2 else 0.0)
         impulse_x = WHEEL_MASS * wheel[WHEEL_SPEED_X] + FRAME * force_x
         impulse_y = WHEEL_MASS * wheel[WHEEL_SPEED_Y] + FRAME * force_y
         x, y = _pin(index, cos, sin)
@@ -136,7 +136,7 @@ def _pull_together(body: Any, wheels: Any, stopped: int, centre_x: float, centre
 
     Args:
         body: float64 ``[6]``, of which place and heading are written.
-        wheels: float64 ``[4, 9]``, changed in place.
+        wheels: float64 ``[4, 10]``, changed in place.
         stopped: Two bits for each wheel.
         centre_x: Of the hull's mass.
         centre_y: Of the hull's mass.

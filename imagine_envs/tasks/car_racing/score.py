@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_envs.tasks.car_racing.view import SCREEN_HEIGHT, SCREEN_WIDTH
+from imagine_envs.tasks.car_racing.screen import SCREEN_HEIGHT, SCREEN_WIDTH
 
 __all__ = ["HIGHEST", "LOWEST", "digits", "digits_row", "written"]
 

@@ -11,6 +11,7 @@ __all__ = [
     "HULL_CORNERS",
     "HULL_INERTIA",
     "HULL_MASS",
+    "HULL_OUTLINE",
     "WHEELS",
     "WHEEL_HALF_LENGTH",
     "WHEEL_HALF_WIDTH",
@@ -29,6 +30,26 @@ HULL: tuple[NDArray[np.float64], ...] = tuple(
     np.array(shape, dtype=np.float64) * _UNIT for shape in (_BUMPER, _NOSE, _BODY, _WING)
 )
 """The convex polygons of the hull, ``[corners, 2]`` each, around the point that is the car's place."""
+
+HULL_OUTLINE: NDArray[np.float64] = _UNIT * np.array(
+    [
+        *(
+            (-60, 130),
+            (60, 130),
+            (60, 110),
+            (15.5, 110),
+            (20, 20),
+            (25, 20),
+            (50, -10),
+            (50, -40),
+            (20, -90),
+            (50, -90),
+        ),
+        *((50, -120), (-50, -120), (-50, -90), (-20, -90), (-50, -40), (-50, -10), (-25, 20), (-20, 20), (-15.5, 110)),
+        (-60, 110),
+    ]
+)
+"""All of the hull, ``[20, 2]``, clockwise."""
 
 HULL_CORNERS = np.array([len(shape) for shape in HULL])
 

@@ -12,6 +12,7 @@ from imagine_envs.tasks.car_racing import frames, score, view
 from imagine_envs.tasks.car_racing.motion import BODY_COLUMNS
 from imagine_envs.tasks.car_racing.options import SHADES, Options, space_of_actions, space_of_pictures
 from imagine_envs.tasks.car_racing.pcg64 import seed_generators
+from imagine_envs.tasks.car_racing.screen import SCREEN_HEIGHT, SCREEN_WIDTH
 from imagine_envs.tasks.car_racing.track import MOST_TILES
 from imagine_envs.tasks.car_racing.tyres import WHEEL_COLUMNS
 from imagine_envs.tasks.task import BatchedTask, State
@@ -204,7 +205,7 @@ class CarRacing(BatchedTask):
     def render(self, state: State, row: int, size: int) -> NDArray[np.uint8]:
         """The screen, reduced to ``size`` pixels of width."""
         width = max(16, size)
-        height = round(width * view.SCREEN_HEIGHT / view.SCREEN_WIDTH)
+        height = round(width * SCREEN_HEIGHT / SCREEN_WIDTH)
         one = {name: array[row : row + 1] for name, array in state.items()}
         out = np.empty((1, height, width, 3), np.uint8)
         digits = score.written(height, width, float(state["score"][row, 0]))

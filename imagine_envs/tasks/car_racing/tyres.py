@@ -11,7 +11,7 @@ from typing import Any
 
 from numba import njit
 
-from imagine_envs.tasks.car_racing.shapes import WHEEL_HALF_LENGTH
+from imagine_envs.tasks.car_racing.shapes import HULL_INERTIA, WHEEL_HALF_LENGTH, WHEEL_INERTIA
 
 __all__ = [
     "ANGLE",
@@ -20,6 +20,7 @@ __all__ = [
     "LARGEST_TURN",
     "OMEGA",
     "PHASE",
+    "STRAIN",
     "WHEEL_COLUMNS",
     "WHEEL_SPEED_X",
     "WHEEL_SPEED_Y",
@@ -33,10 +34,10 @@ __all__ = [
 FRAME = 1 / 50
 """Seconds."""
 
-WHEEL_X, WHEEL_Y, ANGLE, WHEEL_SPEED_X, WHEEL_SPEED_Y, WHEEL_SPIN, OMEGA, PHASE, GAS = range(9)
-"""Columns of a wheel: its place and its angle in the world, the velocities of both, the angular velocity at which it
-rolls, the angle it has rolled by, and the gas that it is given."""
-WHEEL_COLUMNS = 9
+WHEEL_X, WHEEL_Y, ANGLE, WHEEL_SPEED_X, WHEEL_SPEED_Y, WHEEL_SPIN, OMEGA, PHASE, GAS, STRAIN = range(10)
+"""Columns of a wheel: place and angle in the world, the velocities of both, the angular velocity at which it
+rolls, the angle it has rolled by, the gas that it is given, the impulse by which it is pushed against its stop."""
+WHEEL_COLUMNS = 10
 
 LARGEST_TURN = 0.4
 """Radians to either side at which a wheel is stopped."""
@@ -50,19 +51,31 @@ _LOCKS = 0.9
 _BRAKING = 15.0
 _GAS_STEP = 0.1
 _FASTEST_TURN = 3.0
+_STRONGEST = 64.8 * FRAME
+_ROUNDS = 180
+_SHIFT = 1 / (1 / HULL_INERTIA + 1 / WHEEL_INERTIA)
 
 
-@njit(cache=True, nogil=True, inline="always")
-def wheel_turning(turn: float, target: float) -> float:
-    """How fast a wheel turns towards ``target``, in radians a second, from the angle ``turn`` between it and the hull.
+@njit(cache=True, nogil=True)
+def wheel_turning(wheel: Any, turn: float, target: float) -> float:
+    """How fast a wheel turns towards ``target``, in radians a second.
 
-    One that is stopped on its way outwards does not turn.
+    Box2D's motor pushes a wheel that has come to its stop against it, harder in each of its 180 rounds, up to what it
+    is able to; on the way back it has to take as much away again, round by round, before the wheel moves.
+
+    Args:
+        wheel: float64 ``[10]``, whose strain is changed in place.
+        turn: The angle between it and the hull.
+        target: The angle it is steered to.
     """
     error = target - turn
     turning = math.copysign(min(50.0 * abs(error), _FASTEST_TURN), error)
-    if (turn >= LARGEST_TURN and turning > 0) or (turn <= -LARGEST_TURN and turning < 0):
-        return 0.0
-    return turning
+    if abs(turn) < LARGEST_TURN:
+        wheel[STRAIN] = 0.0
+        return turning
+    outwards = turning if turn > 0 else -turning
+    wheel[STRAIN] = min(max(wheel[STRAIN] + _ROUNDS * _SHIFT * outwards, 0.0), _STRONGEST)
+    return 0.0 if wheel[STRAIN] > 0 else turning
 
 
 @njit(cache=True, nogil=True)
@@ -70,7 +83,7 @@ def tyre_force(wheel: Any, gas: float, brake: float, on_road: bool, driven: bool
     """Rolls a wheel on by a frame and returns the force on its centre, x and y.
 
     Args:
-        wheel: float64 ``[9]``, changed in place.
+        wheel: float64 ``[10]``, changed in place.
         gas: 0 to 1; it comes on slowly and goes off at once.
         brake: 0 to 1; from 0.9 on the wheel locks.
         on_road: Whether it stood on a tile.

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.coverage import add_edge
 from imagine_envs.tasks.car_racing.screen import CAR_X, CAR_Y, SCREEN_HEIGHT, SCREEN_WIDTH
 from imagine_envs.tasks.car_racing.shapes import HULL_OUTLINE, WHEEL_HALF_LENGTH, WHEEL_HALF_WIDTH, WHEELS
@@ -28,7 +28,7 @@ _HULL_OUTWARDS = _outwards + np.roll(_outwards, 1, 0)
 """Away from the hull, at each of its corners."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def draw_car(sums: Any, height: int, width: int, zoom: float, heading: float, wheels: Any, picture: Any) -> None:
     """Draws it over the ground.
 
@@ -84,7 +84,7 @@ def draw_car(sums: Any, height: int, width: int, zoom: float, heading: float, wh
         sums[line, left : right + 2] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _put(
     place: Any, corner: int, height: int, width: int, zoom: float, x: float, y: float, out_x: float, out_y: float
 ) -> None:
@@ -98,7 +98,7 @@ def _put(
     place[corner, 1] = (SCREEN_HEIGHT - upwards) * height / SCREEN_HEIGHT
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_wheel(
     sums: Any,
     height: int,
@@ -122,7 +122,7 @@ def _add_wheel(
     _add_outline(sums, width, place, 4, covers, grey, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_outline(sums: Any, width: int, place: Any, corners: int, first: float, second: float, third: float) -> None:
     for corner in range(corners):
         following = corner + 1 if corner + 1 < corners else 0

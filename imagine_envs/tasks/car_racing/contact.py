@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.motion import HEADING, X, Y
 from imagine_envs.tasks.car_racing.shapes import HULL, HULL_CORNERS, WHEEL_HALF_LENGTH, WHEEL_HALF_WIDTH
 from imagine_envs.tasks.car_racing.tyres import ANGLE, WHEEL_X, WHEEL_Y
@@ -28,7 +28,7 @@ for _number, _shape in enumerate(HULL):
     _HULL[_number, : len(_shape)] = _shape
 
 
-@njit(cache=True, nogil=True)
+@inner
 def feel_tiles(body: Any, wheels: Any, count: int, track: Any, edges: Any, tiles: Any, on_road: Any) -> int:
     """Finds out which wheels stand on a tile, and marks tiles.
 
@@ -78,7 +78,7 @@ def feel_tiles(body: Any, wheels: Any, count: int, track: Any, edges: Any, tiles
     return visited
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _place(wheel: Any, shape: Any) -> None:
     """Writes the corners of a wheel."""
     middle_x, middle_y, cos, sin = wheel[WHEEL_X], wheel[WHEEL_Y], math.cos(wheel[ANGLE]), math.sin(wheel[ANGLE])
@@ -90,13 +90,13 @@ def _place(wheel: Any, shape: Any) -> None:
     shape[3, 0], shape[3, 1] = middle_x - right_x - ahead_x, middle_y - right_y - ahead_y
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _touch(shape: Any, corners: int, tile: Any) -> bool:
     """Whether no line parallel to a side of either has the two shapes apart."""
     return not (_apart(shape, corners, tile, len(tile)) or _apart(tile, len(tile), shape, corners))
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _apart(one: Any, corners: int, other: Any, others: int) -> bool:
     """Whether a side of ``one`` has all of ``other`` outside of it, by more than the skin."""
     for corner in range(corners):

@@ -11,12 +11,14 @@ from typing import Any
 
 from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import kernel
+
 __all__ = ["LAYERS", "add_edge"]
 
 LAYERS = 4
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def add_edge(
     sums: Any,
     height: int,

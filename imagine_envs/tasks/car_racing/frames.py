@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner, kernel
 from imagine_envs.tasks.car_racing.contact import feel_tiles
 from imagine_envs.tasks.car_racing.motion import X, Y, drive, put
 from imagine_envs.tasks.car_racing.track import PLAYFIELD, new_track
@@ -23,7 +23,7 @@ _PRIZE = 1_000.0
 _LOST = -100.0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def begin(
     rows: Any,
     pays_start: bool,
@@ -72,7 +72,7 @@ def begin(
         score[row, 1] = 0.0 if pays_start else earned
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _feel(row: int, body: Any, wheels: Any, on_road: Any, progress: Any, track: Any, edges: Any, tiles: Any) -> float:
     """Notes what the car is on, and returns what its new tiles are worth."""
     count = progress[row, TILES]
@@ -81,7 +81,7 @@ def _feel(row: int, body: Any, wheels: Any, on_road: Any, progress: Any, track: 
     return visits * _PRIZE / count
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def step(
     controls: Any,
     frames: int,

@@ -6,8 +6,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.motion import HEADING, SPIN, VELOCITY_X, VELOCITY_Y
 from imagine_envs.tasks.car_racing.screen import BAR_TOP, SCREEN_HEIGHT, SCREEN_WIDTH
 from imagine_envs.tasks.car_racing.tyres import ANGLE, OMEGA
@@ -18,7 +18,7 @@ _VISIBLE = 1e-4
 """An instrument that shows less than this shows nothing."""
 
 
-@njit(cache=True, nogil=True)
+@inner
 def draw_bar(body: Any, wheels: Any, picture: Any) -> None:
     """Draws it.
 
@@ -41,7 +41,7 @@ def draw_bar(body: Any, wheels: Any, picture: Any) -> None:
     _add_level(picture, 30.0, body[SPIN], -0.8, 255.0, 0.0, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_upright(picture: Any, place: float, value: float, scale: float, red: float, green: float, blue: float) -> None:
     """A bar that grows upwards from a fortieth above the bottom."""
     if abs(value) > _VISIBLE:
@@ -49,7 +49,7 @@ def _add_upright(picture: Any, place: float, value: float, scale: float, red: fl
         _add_box(picture, 25.0 * place, 25.0 * (place + 1), min(level, end), max(level, end), red, green, blue)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_level(picture: Any, place: float, value: float, scale: float, red: float, green: float, blue: float) -> None:
     """A bar that grows to the right, or to the left."""
     if abs(value) > _VISIBLE:
@@ -58,7 +58,7 @@ def _add_level(picture: Any, place: float, value: float, scale: float, red: floa
         _add_box(picture, min(level, end), max(level, end), top, bottom, red, green, blue)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_box(
     picture: Any, left: float, right: float, top: float, bottom: float, red: float, green: float, blue: float
 ) -> None:

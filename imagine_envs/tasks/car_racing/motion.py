@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.shapes import (
     HULL_CENTRE,
     HULL_INERTIA,
@@ -51,7 +52,7 @@ _SLOP, _ANGLE_SLOP = 0.005, 2 / 180 * math.pi
 _LARGEST_CORRECTION = 8 / 180 * math.pi
 
 
-@njit(cache=True, nogil=True)
+@inner
 def put(body: Any, wheels: Any, x: float, y: float, heading: float) -> None:
     """Puts the car somewhere, at rest.
 
@@ -66,7 +67,7 @@ def put(body: Any, wheels: Any, x: float, y: float, heading: float) -> None:
         wheels[index, ANGLE] = heading
 
 
-@njit(cache=True, nogil=True)
+@inner
 def drive(body: Any, wheels: Any, on_road: Any, steer: float, gas: float, brake: float) -> None:
     """Lets a frame of 1/50 s go by.
 
@@ -130,7 +131,7 @@ def drive(body: Any, wheels: Any, on_road: Any, steer: float, gas: float, brake:
     )
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _pull_together(body: Any, wheels: Any, stopped: int, centre_x: float, centre_y: float, heading: float) -> None:
     """Corrects places and angles, pin after pin, and writes the hull's.
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from imagine_envs.tasks.car_racing.compiled import inner, kernel
 
 __all__ = ["seed_generators", "uniform_between"]
 
@@ -36,7 +37,7 @@ def seed_generators(generator: NDArray[np.int64], rows: NDArray[np.int64], seeds
             words[row, 2 * column + 1] = number & (2**64 - 1)
 
 
-@njit(cache=True)
+@inner
 def _upper_product(one: Any, other: Any) -> Any:
     """The upper 64 bits of the product of two numbers of 64 bits."""
     one_low, one_high, low, high = one & _HALF, one >> _S32, other & _HALF, other >> _S32
@@ -44,7 +45,7 @@ def _upper_product(one: Any, other: Any) -> Any:
     return one_high * high + (middle >> _S32) + ((one_low * high + (middle & _HALF)) >> _S32)
 
 
-@njit(cache=True)
+@kernel
 def uniform_between(generator: Any, row: int, low: float, high: float) -> float:
     """The next number of a row in [low, high): ``Generator.uniform(low, high)``, to the bit.
 

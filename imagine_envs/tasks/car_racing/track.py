@@ -10,8 +10,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.pcg64 import uniform_between
 
 __all__ = ["HALF_WIDTH", "KERB", "MOST_TILES", "PLAYFIELD", "new_track"]
@@ -40,7 +40,7 @@ _HARD = 0.2 * _TURN
 _IN_A_ROW = 4
 
 
-@njit(cache=True, nogil=True)
+@inner
 def new_track(row: int, generator: Any, track: Any, edges: Any, kerbs: Any) -> int:
     """Draws a track until it closes.
 
@@ -75,7 +75,7 @@ def new_track(row: int, generator: Any, track: Any, edges: Any, kerbs: Any) -> i
     return tiles
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _closed_part(row: int, generator: Any, way: Any) -> Any:
     """Draws checkpoints, drives along them for some laps, and returns where the last whole lap begins and ends."""
     goals = np.empty((_CHECKPOINTS, 3))
@@ -133,7 +133,7 @@ def _closed_part(row: int, generator: Any, way: Any) -> Any:
     return 0, 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _is_glued(way: Any, head: int, tail: int) -> bool:
     """Whether the two ends are no farther apart than a step, across the road."""
     across = math.cos(way[head, 1]) * (way[head, 2] - way[tail, 2])
@@ -141,7 +141,7 @@ def _is_glued(way: Any, head: int, tail: int) -> bool:
     return math.sqrt(across * across + along * along) <= _STEP
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _set_kerbs(track: Any, kerbs: Any) -> None:
     """Kerbs along four tiles wherever the road has turned hard, and to one side, for four tiles."""
     tiles = len(track)

@@ -9,8 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from numba import njit
-
+from imagine_envs.tasks.car_racing.compiled import inner
 from imagine_envs.tasks.car_racing.shapes import HULL_INERTIA, WHEEL_HALF_LENGTH, WHEEL_INERTIA
 
 __all__ = [
@@ -56,7 +55,7 @@ _ROUNDS = 180
 _SHIFT = 1 / (1 / HULL_INERTIA + 1 / WHEEL_INERTIA)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def wheel_turning(wheel: Any, turn: float, target: float) -> float:
     """How fast a wheel turns towards ``target``, in radians a second.
 
@@ -78,7 +77,7 @@ def wheel_turning(wheel: Any, turn: float, target: float) -> float:
     return 0.0 if wheel[STRAIN] > 0 else turning
 
 
-@njit(cache=True, nogil=True)
+@inner
 def tyre_force(wheel: Any, gas: float, brake: float, on_road: bool, driven: bool) -> Any:
     """Rolls a wheel on by a frame and returns the force on its centre, x and y.
 

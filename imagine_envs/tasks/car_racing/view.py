@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 
 from imagine_envs.tasks.car_racing.car_view import draw_car
+from imagine_envs.tasks.car_racing.compiled import inner, kernel
 from imagine_envs.tasks.car_racing.contact import TOUCHED
 from imagine_envs.tasks.car_racing.coverage import LAYERS, add_edge
 from imagine_envs.tasks.car_racing.frames import FRAME_COST, FRAMES, TILES
@@ -51,7 +52,7 @@ _GROWTH = 0.5
 """pygame fills the pixels of a shape's edges too: it is larger by half a screen pixel on every side, on average."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def draw(
     rows: Any,
     height: int,
@@ -147,7 +148,7 @@ def _down(place: Any, x: float, y: float) -> float:
     return place[3] + place[4] * x + place[5] * y
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_square(
     sums: Any, height: int, width: int, place: Any, x: float, y: float, side: float, first: float, fourth: float
 ) -> None:
@@ -166,7 +167,7 @@ def _add_square(
     add_edge(sums, height, width, dx, dy, ax, ay, first, 0.0, 0.0, fourth)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _draw_field(sums: Any, height: int, width: int, place: Any, grown: float, field: Any) -> None:
     """Writes how much of each pixel shows the playfield; the rest of the screen is black."""
     least, side = -PLAYFIELD - grown, 2 * (PLAYFIELD + grown)
@@ -179,7 +180,7 @@ def _draw_field(sums: Any, height: int, width: int, place: Any, grown: float, fi
     sums[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_patches(
     sums: Any, height: int, width: int, place: Any, grown: float, x: float, y: float, reach: float
 ) -> None:
@@ -190,7 +191,7 @@ def _add_patches(
             _add_square(sums, height, width, place, pair * step_x - grown, pair * step_y - grown, side, 0.0, _PATCH)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_road(
     sums: Any,
     height: int,
@@ -262,7 +263,7 @@ def _grey(index: int, bits: int, shading: int) -> float:
     return _ROAD + _SHADES[index % 3]
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _add_quad(
     sums: Any,
     height: int,
@@ -283,7 +284,7 @@ def _add_quad(
     add_edge(sums, height, width, dx, dy, ax, ay, 1.0, 255.0, green, 0.0)
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _resolve_ground(sums: Any, height: int, width: int, outside: bool, field: Any, picture: Any) -> None:
     """Turns the layers into colours, and clears them."""
     zero, one = np.float32(0), np.float32(1)
@@ -306,7 +307,7 @@ def _resolve_ground(sums: Any, height: int, width: int, outside: bool, field: An
     sums[:] = 0
 
 
-@njit(cache=True, nogil=True)
+@inner
 def _write(picture: Any, out: Any) -> None:
     """Makes whole numbers as pygame's reduction does, and mixes the channels where there is only one."""
     height, width, channels = out.shape

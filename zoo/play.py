@@ -147,7 +147,7 @@ def play(game: Game, *, fps: float = 30) -> None:
         pressed = window.keys()
         for key in pressed:
             open_still = open_still and game.press(key)
-        if not game.waits:
+        if open_still:
             game.tick(window.held())
         if pressed or not game.waits:
             frame = game.frame()

@@ -37,13 +37,11 @@ def digits(height: int, width: int) -> NDArray[np.uint8]:
         uint8 ``[scores, h, w]``, read only: as many as there are scores and one more, for what rounds to 0 from below
         is "-000" and stands between −1 and 0. See :func:`digits_row` for where it belongs.
     """
-    found = _drawn([*range(LOWEST, 0), -0.0, *range(HIGHEST + 1)], height, width)
-    found.flags.writeable = False
-    return found
+    return _drawn([*range(LOWEST, 0), -0.0, *range(HIGHEST + 1)], height, width)
 
 
 def written(height: int, width: int, score: float) -> NDArray[np.uint8]:
-    """One score, uint8 ``[1, h, w]``, as in :func:`digits`."""
+    """One score, uint8 ``[1, h, w]``, read only, as in :func:`digits`."""
     return _drawn([score], height, width)
 
 
@@ -65,6 +63,7 @@ def _drawn(scores: Sequence[float], height: int, width: int) -> NDArray[np.uint8
         surface.blit(text, text.get_rect(center=(_MIDDLE[0], _MIDDLE[1] - top)))
         screen = pygame.surfarray.array3d(surface)[:, :, 0].T.astype(np.float64)
         found[number] = np.round(down[:, top:] @ screen @ across.T)
+    found.flags.writeable = False
     return found
 
 

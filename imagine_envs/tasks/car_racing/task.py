@@ -44,7 +44,8 @@ class CarRacing(BatchedTask):
 
     Observations: uint8 ``[size, size, 3]``, or ``[size, size, 1]`` (ITU-R 601 luma of the rounded colours). A pixel is
     the mean colour of the part that it covers of a screen of 1,000 × 800 pixels, whatever the size and the backend: at
-    96 that part has 10.42 × 8.33 screen pixels, which is CarRacing-v3's own picture, at 64 it has 15.63 × 12.5.
+    96 that part has 10.42 × 8.33 screen pixels, which is CarRacing-v3's own picture, at 64 it has 15.63 × 12.5. As
+    there, the reduction cuts off what is behind the point, twice: grass of (102, 204, 102) is seen as (100, 202, 100).
 
     Infos: ``pose`` (float64 ``[3]``: x, y in units, heading in radians, 0 along +y, left is positive) and
     ``lap_finished``.

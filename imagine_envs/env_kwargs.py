@@ -15,6 +15,7 @@ _NOT_OF_THE_TASK = {
     "render_mode",
     "render_size",
     "task",
+    "threads",
     "vector_kwargs",
     "vectorization_mode",
     "wrappers",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 __all__ = ["ENVIRONMENTS", "is_task", "register_environments", "registered_task"]
 
 _TASK_ENV = "imagine_envs.tasks.env:TaskEnv"
+_ENGINES = "imagine_envs.tasks.backends:make_env"
 
 
 def _task(where: str, **options: Any) -> dict[str, Any]:
@@ -21,6 +22,15 @@ def _task(where: str, **options: Any) -> dict[str, Any]:
         "entry_point": _TASK_ENV,
         "vector_entry_point": "imagine_envs.tasks.vector_env:TaskVectorEnv",
         "kwargs": {"task": f"imagine_envs.tasks.{where}", **options},
+    }
+
+
+def _task_with_engines(where: str, **options: Any) -> dict[str, Any]:
+    """A task that other engines play too (``backend=…``)."""
+    return {
+        **_task(where, **options),
+        "entry_point": _ENGINES,
+        "vector_entry_point": "imagine_envs.tasks.backends:make_vector_env",
     }
 
 
@@ -44,6 +54,7 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Imagine/Sokoban-7x7-1-v0": _task("sokoban:Sokoban", size=7, boxes=1),
     "Imagine/Sokoban-7x7-2-v0": _task("sokoban:Sokoban", size=7, boxes=2),
     "Imagine/Sokoban-8x8-2-v0": _task("sokoban:Sokoban", size=8, boxes=2),
+    "Imagine/CarRacing-v0": _task_with_engines("car_racing:CarRacing"),
 }
 """Id → its single and its batched form. Strings, so that importing this package imports neither torch nor numba."""
 
@@ -58,15 +69,17 @@ def register_environments() -> None:
 def is_task(env_id: str | None) -> bool:
     """Whether an id is one of :mod:`imagine_envs.tasks`; nothing is made or imported to tell."""
     spec = gym.registry.get(env_id or "")
-    return spec is not None and spec.entry_point == _TASK_ENV
+    return spec is not None and spec.entry_point in (_TASK_ENV, _ENGINES)
 
 
 def registered_task(env_id: str | None, env_kwargs: Mapping[str, Any]) -> BatchedTask | None:
     """The rules behind a registered id of :mod:`imagine_envs.tasks`, None for anything else.
 
-    For an id of anything else nothing is imported, whatever module it names: it may come from the file of a stranger.
+    They are those of the native engine, whichever ``backend`` the arguments name. For an id of anything else nothing is
+    imported, whatever module it names: it may come from the file of a stranger.
     """
     if env_id is None or not is_task(env_id):
         return None
-    task: BatchedTask = gym.make(env_id, **env_kwargs).unwrapped.task  # type: ignore[attr-defined]
+    own = {key: value for key, value in env_kwargs.items() if key != "backend"}
+    task: BatchedTask = gym.make(env_id, **own).unwrapped.task  # type: ignore[attr-defined]
     return task

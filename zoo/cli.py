@@ -19,6 +19,7 @@ COMMANDS = {
     "fidelity": "measure how faithful a world is",
     "levels": "make levels of Sokoban",
     "play": "play a task yourself",
+    "parity": "measure how near native tasks come to the engines they stand for",
     "reproduce": "make figures of the book anew, with its values beside ours",
 }
 """Name → summary. Each command is the module of its name in ``zoo.commands``, imported when it is called."""

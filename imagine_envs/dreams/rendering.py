@@ -351,6 +351,11 @@ class Window:
         self._clock: Any = None
         self._closed_by_user = False
         self._keys: list[str] = []
+        self._held: dict[str, None] = {}
+
+    def held(self) -> list[str]:
+        """Names of the keys that were down in the window when it was last shown, those pressed first come first."""
+        return list(self._held)
 
     def keys(self) -> list[str]:
         """Names of the keys ("up", "space", "x") that were pressed in the window since the last call, in order."""
@@ -412,8 +417,14 @@ class Window:
 
         for event in pygame.event.get():
             for window in list(cls._open):
-                if event.type == pygame.KEYDOWN and getattr(event, "window", None) in (None, window._window):
+                here = getattr(event, "window", None) in (None, window._window)
+                if event.type == pygame.KEYDOWN and here:
                     window._keys.append(pygame.key.name(event.key))
+                    window._held[pygame.key.name(event.key)] = None
+                if event.type == pygame.KEYUP and here:
+                    window._held.pop(pygame.key.name(event.key), None)
+                if event.type == pygame.WINDOWFOCUSLOST and here:
+                    window._held.clear()
                 if event.type == pygame.QUIT or (
                     event.type == pygame.WINDOWCLOSE and getattr(event, "window", None) is window._window
                 ):

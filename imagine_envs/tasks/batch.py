@@ -9,12 +9,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from imagine_envs.tasks.randomness import seed_rows
 from imagine_envs.tasks.task import BatchedTask, State
 
-__all__ = ["TaskBatch", "task_of"]
+__all__ = ["TaskBatch", "task_class", "task_of"]
 
-_WHOLE_SEED = 2**64 - 1
+
+def task_class(where: str) -> type[BatchedTask]:
+    """The class that a string names.
+
+    Raises:
+        ValueError: If it names no task.
+    """
+    module, _, name = where.partition(":")
+    found = getattr(importlib.import_module(module), name, None) if name else None
+    if not (isinstance(found, type) and issubclass(found, BatchedTask)):
+        raise ValueError(f"task={where!r} names no BatchedTask; 'module:Class' was expected")
+    return found
 
 
 def task_of(task: str | BatchedTask, **options: Any) -> BatchedTask:
@@ -34,11 +44,7 @@ def task_of(task: str | BatchedTask, **options: Any) -> BatchedTask:
         return task
     if not isinstance(task, str):
         raise TypeError(f"task is {task!r}; a BatchedTask or a string 'module:Class' was expected")
-    module, _, name = task.partition(":")
-    found = getattr(importlib.import_module(module), name, None) if name else None
-    if not (isinstance(found, type) and issubclass(found, BatchedTask)):
-        raise ValueError(f"task={task!r} names no BatchedTask; 'module:Class' was expected")
-    return found(**options)
+    return task_class(task)(**options)
 
 
 class TaskBatch:
@@ -74,7 +80,7 @@ class TaskBatch:
         """
         for array in self.state.values():
             array[rows] = 0
-        seed_rows(self.state["random"], rows, np.array([seed & _WHOLE_SEED for seed in seeds], np.uint64))
+        self.task.seed(self.state, rows, seeds)
 
     def restart(self, rows: NDArray[np.int64], options: Mapping[str, Any] | None = None) -> dict[str, NDArray[Any]]:
         """Begins new episodes in ``rows`` and returns the infos of these resets, ``[R, …]``.
@@ -94,7 +100,7 @@ class TaskBatch:
         return self.task.reset_info(self.state, rows)
 
     def step(
-        self, action: NDArray[np.int64]
+        self, action: NDArray[Any]
     ) -> tuple[NDArray[np.float64], NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
         """Steps every row.
 

@@ -54,6 +54,7 @@ class TaskEnv(gym.Env):
         self.task = task_of(task, **options)
         self.max_steps = self.task.max_steps
         self.replay_columns = self.task.replay_columns
+        self.metadata = {**self.metadata, "render_fps": self.task.frames_per_second or self.metadata["render_fps"]}
         self.render_mode = render_mode
         self.render_size = render_size
         self.observation_space = self.task.observation_space

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
+
+from imagine_envs.tasks.randomness import seed_rows
 
 __all__ = ["BatchedTask", "State"]
 
@@ -19,6 +21,9 @@ It holds everything that decides what happens next, the row's random numbers inc
 the episodes, and equal arrays go on equally, to the bit. Types are those that torch has too (bool, uint8, int8 to
 int64, float32, float64).
 """
+
+
+_WHOLE_SEED = 2**64 - 1
 
 
 class BatchedTask(ABC):
@@ -33,21 +38,28 @@ class BatchedTask(ABC):
 
     Attributes:
         observation_space: Of one row: a Box or a Discrete, ``[…]``.
-        action_space: Of one row: a Discrete that starts at 0.
-        action_names: What each action is called. "up", "down", "left", "right" are played with the arrow keys, "noop"
-            with the space bar.
+        action_space: Of one row: a Discrete that starts at 0, or a Box ``[A]``.
+        action_names: What each action is called (of a Box: each of its components). "up", "down", "left", "right" are
+            played with the arrow keys, "noop" with the space bar.
         max_steps: Steps after which an episode is truncated, None without a limit.
         markov: Whether an observation tells all there is to know, apart from the random numbers to come.
         reset_options: Keys that :meth:`reset` understands in its options.
+        frames_per_second: Steps a second when a person plays, None where the task waits for its player.
+        env_class: The task's ``Env``, as "module:Class": a :class:`~imagine_envs.tasks.TaskEnv`.
+        backends: Other engines that play the task, for :mod:`imagine_envs.tasks.backends`: name → the extra of this
+            package that installs it, and where its environment is, as "module:Class".
         replay_columns: What of a step's info experience is to remember: name → shape (without the batch) and type.
     """
 
     observation_space: spaces.Space[Any]
-    action_space: spaces.Discrete
+    action_space: spaces.Discrete | spaces.Box
     max_steps: int | None
     action_names: ClassVar[tuple[str, ...]]
     markov: bool = True
+    frames_per_second: int | None = None
     reset_options: ClassVar[tuple[str, ...]] = ()
+    env_class: ClassVar[str] = "imagine_envs.tasks.env:TaskEnv"
+    backends: ClassVar[Mapping[str, tuple[str, str]]] = {}
     replay_columns: ClassVar[Mapping[str, tuple[tuple[int, ...], Any]]] = {}
 
     @abstractmethod
@@ -62,6 +74,10 @@ class BatchedTask(ABC):
         state = {name: np.zeros((batch_size, *shape), dtype) for name, (shape, dtype) in self.arrays().items()}
         return {**state, "random": np.zeros(batch_size, np.int64)}
 
+    def seed(self, state: State, rows: NDArray[np.int64], seeds: Sequence[int]) -> None:
+        """Starts the random numbers of ``rows`` anew, each from its own seed (not negative, of any size)."""
+        seed_rows(state["random"], rows, np.array([seed & _WHOLE_SEED for seed in seeds], np.uint64))
+
     @abstractmethod
     def reset(self, state: State, rows: NDArray[np.int64], options: Mapping[str, Any]) -> None:
         """Begins new episodes in ``rows``, with random numbers from those rows alone.
@@ -75,7 +91,7 @@ class BatchedTask(ABC):
 
     @abstractmethod
     def step(
-        self, state: State, action: NDArray[np.int64], reward: NDArray[np.float64], terminated: NDArray[np.bool_]
+        self, state: State, action: NDArray[Any], reward: NDArray[np.float64], terminated: NDArray[np.bool_]
     ) -> None:
         """Takes one step in every row, without step limit and without reset.
 
@@ -83,7 +99,7 @@ class BatchedTask(ABC):
 
         Args:
             state: Changed in place.
-            action: int64 ``[B]``, within the action space.
+            action: int64 ``[B]`` within a Discrete; of a Box float32 ``[B, A]``, finite, perhaps beyond its bounds.
             reward: float64 ``[B]``, to be written in every row.
             terminated: bool ``[B]``, to be written in every row.
         """
@@ -132,6 +148,17 @@ class BatchedTask(ABC):
 
     @property
     def keys(self) -> dict[str, int]:
-        """Key of the keyboard, as pygame names it ("up", "space", "x"), → action."""
+        """Key of the keyboard, as pygame names it ("up", "space", "x"), → action, or component of a Box."""
         key_of = {name: name for name in ("up", "down", "left", "right")} | {"noop": "space"}
         return {key_of[name]: action for action, name in enumerate(self.action_names) if name in key_of}
+
+    def action_of(self, held: Collection[str], last: Any) -> Any:
+        """What a player does who holds these keys, in a task that does not wait (:attr:`frames_per_second`).
+
+        Args:
+            held: Keys as in :attr:`keys`, those pressed first come first; others may be among them.
+            last: What he did in the step before, None in the first.
+        """
+        chosen = [self.keys[key] for key in held if key in self.keys]
+        idle = self.action_names.index("noop") if "noop" in self.action_names else 0
+        return chosen[-1] if chosen else idle

@@ -77,7 +77,8 @@ class TaskVectorEnv(VectorEnv):
         self.fresh_arrays = copy
         self.render_mode = render_mode
         self.render_size = render_size
-        self.metadata = {**self.metadata, "autoreset_mode": mode}
+        fps = self.task.frames_per_second or self.metadata["render_fps"]
+        self.metadata = {**self.metadata, "render_fps": fps, "autoreset_mode": mode}
         self.single_observation_space = self.task.observation_space
         self.single_action_space = self.task.action_space
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)

@@ -35,17 +35,15 @@ class ArrayTask:
     @functools.cached_property
     def _beginning(self) -> dict[str, NDArray[Any]]:
         """One episode that has just begun, ``[1, …]``, always the same. To begin others may take a task a while."""
-        arrays = self.task.allocate(1)
-        self.task.reset(arrays, np.arange(1), {})
+        arrays, rows = self.task.allocate(1), np.arange(1)
+        self.task.seed(arrays, rows, [0])
+        self.task.reset(arrays, rows, {})
         return arrays
 
     def initial(self, batch_size: int, device: torch.device) -> State:
         """The same beginning in all rows, ``[B, …]``, each with random numbers of its own that are always the same."""
-        from imagine_envs.tasks.randomness import seed_rows
-
         arrays = {name: array.repeat(batch_size, 0) for name, array in self._beginning.items()}
-        rows = np.arange(batch_size)
-        seed_rows(arrays["random"], rows, rows.astype(np.uint64))
+        self.task.seed(arrays, np.arange(batch_size), range(batch_size))
         return _tensors(arrays, device)
 
     def observe(self, state: State, action: Tensor, observation: Tensor, first: Tensor) -> State:
@@ -55,7 +53,8 @@ class ArrayTask:
         """
         arrays, begins = _arrays(state), first.cpu().numpy()
         size = len(begins)
-        actions = np.where(begins, 0, action.cpu().numpy())
+        actions = action.cpu().numpy().copy()
+        actions[begins] = 0
         self.task.step(arrays, actions, np.empty(size), np.empty(size, bool))
         for name, array in arrays.items():
             if name != "random":
@@ -68,7 +67,7 @@ class ArrayTask:
 
         Args:
             state: ``[B, …]``.
-            action: int64 ``[B]``.
+            action: ``[B, …]``, as in :meth:`BatchedTask.step`.
             generator: Where the step's random numbers come from; None takes the row's own, so that equal states have
                 one and the same future.
         """

@@ -7,6 +7,7 @@ import pytest
 
 from imagine_envs.registration import ENVIRONMENTS, register_environments, registered_task
 from imagine_envs.tasks import BatchedTask, task_of
+from imagine_envs.tasks.backends import make_env, make_vector_env
 
 
 def test_the_table_of_ids() -> None:
@@ -16,13 +17,14 @@ def test_the_table_of_ids() -> None:
 
 
 @pytest.mark.parametrize("env_id", ENVIRONMENTS)
-def test_entry_points_are_strings_that_name_classes(env_id: str) -> None:
+def test_entry_points_are_strings_that_name_classes_or_functions(env_id: str) -> None:
     bases = {"entry_point": gym.Env, "vector_entry_point": gym.vector.VectorEnv}
     entry = ENVIRONMENTS[env_id]
     assert entry.keys() - {"kwargs"} == bases.keys()
     for kind, base in bases.items():
         module, name = entry[kind].split(":")
-        assert issubclass(getattr(importlib.import_module(module), name), base)
+        found = getattr(importlib.import_module(module), name)
+        assert issubclass(found, base) if isinstance(found, type) else found in (make_env, make_vector_env)
         assert getattr(gym.spec(env_id), kind) == entry[kind]
     assert gym.spec(env_id).kwargs == entry.get("kwargs", {})
 
@@ -30,7 +32,7 @@ def test_entry_points_are_strings_that_name_classes(env_id: str) -> None:
 @pytest.mark.parametrize("env_id", [env_id for env_id, entry in ENVIRONMENTS.items() if "kwargs" in entry])
 def test_tasks_are_strings_that_name_tasks(env_id: str) -> None:
     entry = ENVIRONMENTS[env_id]
-    assert entry["entry_point"] == "imagine_envs.tasks.env:TaskEnv"
+    assert entry["entry_point"] in ("imagine_envs.tasks.env:TaskEnv", "imagine_envs.tasks.backends:make_env")
     assert isinstance(entry["kwargs"]["task"], str)
     assert isinstance(task_of(**entry["kwargs"]), BatchedTask)
 

@@ -84,7 +84,9 @@ def test_every_task_can_be_played(env_id: str) -> None:
     begun = game.frame()
     keys = list(game.keys)
     for turn in range(10):
-        game.press(keys[turn % len(keys)])
+        key = keys[turn % len(keys)]
+        game.press(key)
+        game.tick([key])  # which does something in tasks that do not wait only
     moved = game.frame()
     assert begun.shape == moved.shape
     assert not np.array_equal(begun, moved)
@@ -119,6 +121,56 @@ def test_a_window_is_played_in(monkeypatch: pytest.MonkeyPatch) -> None:
     play(game, fps=0)
     assert (game.ending, game.steps) == ("terminated", 3)
     assert len({frame.tobytes() for frame in typist.frames}) == 4
+
+
+def racing(seed: int = 1) -> Game:
+    """A task that does not wait for its player."""
+    return Game(gym.make("Imagine/CarRacing-v0", size=64, render_mode="rgb_array", render_size=100), seed=seed)
+
+
+def test_a_task_that_does_not_wait_begins_with_the_first_key_and_u_takes_a_second_back() -> None:
+    game = racing()
+    assert game.waits
+    game.tick(["up"])
+    assert game.steps == 0
+    pressed(game, "x")
+    assert game.waits
+    pressed(game, "up")
+    assert not game.waits
+    assert game.steps == 0, "keys that are held count, not keys that are pressed"
+    poses = []
+    for _ in range(70):
+        game.tick(["up"])
+        poses.append(game.env.snapshot()["body"][0].tolist())
+    assert (game.steps, game.waits) == (70, False)
+    assert game.status().startswith("tiles ")
+    pressed(game, "u")
+    assert (game.steps, game.waits) == (20, True)
+    assert game.env.snapshot()["body"][0].tolist() == poses[19]
+    assert (pressed(game, "u").steps, game.total) == (0, 0.0)
+    pressed(game, "up").tick(["up"])
+    assert game.env.snapshot()["body"][0].tolist() == poses[0], "the same keys do the same again"
+    assert (pressed(game, "r").steps, game.waits) == (0, True)
+    game.env.task.max_steps = game.env._batch.max_steps = 3
+    pressed(game, "up")
+    for _ in range(5):
+        game.tick(["up"])
+    assert (game.steps, game.ending) == (3, "out of steps")
+
+
+def test_a_window_is_driven_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    typist = Typist(monkeypatch, "up", "left", "left", "escape")
+    game = racing()
+    play(game, fps=0)
+    assert game.steps == 3
+    assert game.env.snapshot()["wheels"][0, 2, 8] == pytest.approx(0.3), "the gas went up in three steps"
+    assert len({frame.tobytes() for frame in typist.frames}) == 4
+
+
+def test_another_engine_cannot_be_played() -> None:
+    pytest.importorskip("Box2D")
+    with pytest.raises(ValueError, match="CarRacing-v0 with backend='box2d' cannot be played"):
+        Game(gym.make("Imagine/CarRacing-v0", backend="box2d"))
 
 
 def test_closing_the_window_ends_the_game(monkeypatch: pytest.MonkeyPatch) -> None:

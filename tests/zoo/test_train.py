@@ -276,6 +276,18 @@ def test_without_a_world_the_settings_are_rl_zoo3s(cartpole_world: World) -> Non
     assert manager_of("ppo", "CartPole-v1", cartpole_world, config="mine.yml").config == "mine.yml"
 
 
+def test_an_environment_of_the_settings_is_trained_and_evaluated_in(folder: Path) -> None:
+    manager = manager_of("ppo", "Imagine/CarRacing-v0", None)
+    manager.custom_hyperparams = {"n_steps": 2, "n_envs": 4, "batch_size": 8}
+    results = manager.setup_experiment()
+    assert results is not None
+    evaluated = manager.create_envs(1, eval_env=True)
+    assert results[0].get_env().observation_space == evaluated.observation_space  # type: ignore[union-attr]
+    assert evaluated.observation_space.shape == (2, 64, 64)
+    assert manager.env_kwargs == manager.eval_env_kwargs == {"size": 64, "grayscale": True, "frame_skip": 8}
+    manager.plan.held.close()
+
+
 def test_settings_of_imagination_suit_the_trainer() -> None:
     settings = yaml.safe_load((HYPERPARAMETERS / "imagination.yml").read_text())
     assert {"default", "CartPole-v1", "Pendulum-v1", "Acrobot-v1", "MountainCarContinuous-v0"} <= set(settings)

@@ -266,7 +266,8 @@ def _batch(env_id: str, size: int) -> Contestant:
 def _single(env_id: str) -> Contestant:
     env = gym.make(env_id)
     env.reset(seed=0)
-    actions = np.random.default_rng(0).integers(env.action_space.n, size=_DRAWN)  # type: ignore[attr-defined]
+    env.action_space.seed(0)
+    actions = [env.action_space.sample() for _ in range(_DRAWN)]
     clock = 0
 
     def step() -> None:

@@ -14,7 +14,8 @@ def main(argv: Sequence[str]) -> None:
     parser = parser_for(
         "play",
         "Play a task of this suite in a window: arrows move, space waits (where that is an action), u takes a step\n"
-        "back, r begins the episode again, n begins the next one, Esc quits.",
+        "back, r begins the episode again, n begins the next one, Esc quits. A task that does not wait (CarRacing)\n"
+        "begins with the first key, goes on while keys are held, and u takes a second back.",
         "imagine play --env Imagine/MiniPacman-Regular-v0\n  imagine play --env Imagine/Sokoban-v0 --level 17",
     )
     parser.add_argument("--env", required=True, metavar="ID", help="environment id, such as Imagine/DynaMaze-v0")

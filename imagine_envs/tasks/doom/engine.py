@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -146,6 +147,7 @@ class EngineEnv(gym.Env[Any, Any], EzPickle):
     def _game(self) -> Any:
         game = vizdoom.DoomGame()
         game.load_config(str(Path(vizdoom.scenarios_path) / f"{self.scenario.name}.cfg"))
+        game.set_doom_config_path(os.devnull)  # else it leaves a file of settings wherever one happens to work
         game.set_window_visible(False)
         game.set_screen_resolution(vizdoom.ScreenResolution.RES_320X240)
         game.set_screen_format(vizdoom.ScreenFormat.RGB24)

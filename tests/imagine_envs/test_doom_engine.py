@@ -161,3 +161,17 @@ def test_native_fireballs_fly_and_shots_fall_as_the_engine_s() -> None:
     assert found["same_end"] == 1
     assert found["worst"] < 1e-3
     assert shots(3, seed=0)["alike"] == 1
+
+
+@engine_only
+def test_the_whole_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    from zoo.parity import doom
+
+    way = {"steps": 2, "native": 1.0, "engine": 1.0, "apart": 0.0}
+    monkeypatch.setattr(doom, "home", lambda seed: way)  # it may take hundreds of episodes to begin at the right spot
+    report = doom.compare(episodes=2, seed=1)
+    missed = {check.name for check in report.checks if not check.holds}
+    assert not any("distance" in name or "fireballs that" in name or "shots" in name for name in missed)
+    assert report.results["home"] is way
+    assert len(report.checks) == 22
+    assert report.picture.shape[1] == 4 * 256 + 3 * 4

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-tasks bench-car-racing bench-planning bench-learning clean
+.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-tasks bench-car-racing bench-doom bench-planning bench-learning clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 22
@@ -49,6 +49,9 @@ bench-tasks: $(STAMP)  ## Measure steps/s of the tasks; envpool, jumanji and gym
 
 bench-car-racing: $(STAMP)  ## Measure steps/s of CarRacing; Box2D (pip install swig, then .[box2d]) and envpool beside it
 	$(BIN)/python -m zoo.benchmarks.car_racing_speed
+
+bench-doom: $(STAMP)  ## Measure steps/s of Doom; ViZDoom and envpool beside it
+	$(BIN)/python -m zoo.benchmarks.doom_speed
 
 bench-planning: $(STAMP)  ## Measure Dyna-Q's planning, rl-blox beside it (and RL_INTRODUCTION=, NEURO_NAV=checkouts)
 	$(BIN)/python -m zoo.benchmarks.planning_speed $(if $(RL_INTRODUCTION),--rl-introduction $(RL_INTRODUCTION)) \

@@ -55,6 +55,10 @@ ENVIRONMENTS: dict[str, dict[str, Any]] = {
     "Imagine/Sokoban-7x7-2-v0": _task("sokoban:Sokoban", size=7, boxes=2),
     "Imagine/Sokoban-8x8-2-v0": _task("sokoban:Sokoban", size=8, boxes=2),
     "Imagine/CarRacing-v0": _task_with_engines("car_racing:CarRacing"),
+    "Imagine/DoomTakeCover-v0": _task_with_engines("doom:TakeCover"),
+    "Imagine/DoomBasic-v0": _task_with_engines("doom:Basic"),
+    "Imagine/DoomHealthGathering-v0": _task_with_engines("doom:HealthGathering"),
+    "Imagine/DoomMyWayHome-v0": _task_with_engines("doom:MyWayHome"),
 }
 """Id → its single and its batched form. Strings, so that importing this package imports neither torch nor numba."""
 

@@ -60,7 +60,7 @@ def test_a_state_has_one_future_and_a_generator_many(env_id: str) -> None:
     model = PerfectModel.for_env(env_id)
     state = model.initial(30)
     same = {key: value[:1].expand(30, *value.shape[1:]).contiguous() for key, value in state.items()}
-    random = "Pacman" in env_id or "Trajectory" in env_id
+    random = any(name in env_id for name in ("Pacman", "Trajectory", "TakeCover"))
     kinds = [np.zeros_like(model.action_space.sample()), np.ones_like(model.action_space.sample())]
 
     def futures(start: Any, seed: int | None) -> torch.Tensor:

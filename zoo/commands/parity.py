@@ -11,6 +11,7 @@ __all__ = ["TASKS", "main"]
 
 TASKS = {
     "car-racing": "zoo.parity.car_racing",
+    "doom": "zoo.parity.doom",
 }
 """Name → module. Its ``compare(*, episodes, seed, progress)`` gives a :class:`~zoo.parity.report.Report`."""
 

@@ -112,8 +112,7 @@ class DreamExperimentManager(ExperimentManager):
         """As rl_zoo3's; the real environment of a latent dream is wrapped so that it shows the dream's features."""
         hyperparams, saved_hyperparams = super().read_hyperparameters()
         # rl_zoo3 evaluates with the command line's arguments only, and forgets those of the YAML file.
-        given: dict[str, Any] = self.eval_env_kwargs  # type: ignore[has-type]
-        self.eval_env_kwargs = given or dict(hyperparams.get("env_kwargs") or {})
+        self.eval_env_kwargs: dict[str, Any] = self.eval_env_kwargs or dict(hyperparams.get("env_kwargs") or {})
         if self.plan.dream_kwargs.get("observation") == "latent":
             features = {"wrappers.latent_observation.LatentObservation": {"world_model": self.plan.world_path}}
             others = hyperparams.get("env_wrapper") or []

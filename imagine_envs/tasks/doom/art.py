@@ -31,7 +31,6 @@ __all__ = [
     "PISTOL",
     "PISTOL_FIRES",
     "PLATES",
-    "PUFF",
     "ROOM_WALLS",
     "SLIME",
     "STONES",
@@ -48,7 +47,7 @@ BRICKS, PLATES, BLOCKS, TILES, GRATING, MOSS, SLIME, NIGHT, TUNNEL, STONES = ran
 ROOM_WALLS = range(10, 18)
 """Textures of the eight rooms of My Way Home."""
 
-IMP, IMP_STEPS, IMP_RAISES, FIREBALL, BURST, DEMON, DEMON_DEAD, PUFF, MEDKIT, ARMOR, PISTOL, PISTOL_FIRES = range(12)
+IMP, IMP_STEPS, IMP_RAISES, FIREBALL, BURST, DEMON, DEMON_DEAD, MEDKIT, ARMOR, PISTOL, PISTOL_FIRES = range(11)
 """Numbers of sprites."""
 
 
@@ -252,13 +251,6 @@ def _demon_dead() -> Canvas:
     return canvas
 
 
-def _puff() -> Canvas:
-    canvas = Canvas()
-    canvas.ellipse(0.5, 0.5, 0.3, 0.3, (150, 140, 130))
-    canvas.ellipse(0.5, 0.5, 0.14, 0.14, (250, 226, 170))
-    return canvas
-
-
 def _medkit() -> Canvas:
     """A white box with a green cross."""
     canvas = Canvas()
@@ -307,7 +299,6 @@ _SPRITES: tuple[tuple[Callable[[], Canvas], float, float, float], ...] = (
     (_burst, 34, 30, 1),
     (_demon, 65, 64, 0),
     (_demon_dead, 65, 50, 0),
-    (_puff, 12, 12, 1),
     (_medkit, 30, 22, 0),
     (_armor, 32, 20, 0),
     (lambda: _pistol(False), 55, 71, 1),

@@ -19,7 +19,8 @@ from imagine_envs.tasks.doom.player import RADIUS, X, Y, push
 from imagine_envs.tasks.randomness import below
 
 __all__ = [
-    "BALL_HEIGHT",
+    "BALL_BOTTOM",
+    "BURST_BOTTOM",
     "FLYING",
     "GONE",
     "IMP_X",
@@ -41,7 +42,8 @@ MOST_BALLS = 48
 IMP_X = 64 * FIXED
 IMP_RADIUS = 20 * FIXED
 BALL_RADIUS = 6 * FIXED
-BALL_HEIGHT = 32.0
+BALL_BOTTOM, BURST_BOTTOM = 29.0, 24.0
+"""How high above the floor their pictures begin, in units."""
 _BALL_SPEED = 10.0
 _BALL_STEP = 5 * FIXED
 """A fireball that is faster than that along an axis moves by half (or by thirds), lest it jump over somebody."""

@@ -186,12 +186,11 @@ def _cast(player: Any, imp: Any, imp_count: Any, balls: Any, cameras: Any, billb
             billboards[row, count, 3] = imps.look_of(imp[row, number, 1], imp[row, number, 4])
             count += 1
         for ball in range(imps.MOST_BALLS):
-            if balls[row, ball, 4] != imps.GONE and count < MOST_BILLBOARDS:
-                billboards[row, count, 0], billboards[row, count, 1] = (
-                    balls[row, ball, 0] / FIXED,
-                    balls[row, ball, 1] / FIXED,
-                )
-                billboards[row, count, 2] = imps.BALL_HEIGHT
-                billboards[row, count, 3] = art.FIREBALL if balls[row, ball, 4] == imps.FLYING else art.BURST
+            clock = balls[row, ball, 4]
+            if clock != imps.GONE and count < MOST_BILLBOARDS:
+                billboards[row, count, 0] = balls[row, ball, 0] / FIXED
+                billboards[row, count, 1] = balls[row, ball, 1] / FIXED
+                billboards[row, count, 2] = imps.BALL_BOTTOM if clock == imps.FLYING else imps.BURST_BOTTOM
+                billboards[row, count, 3] = art.FIREBALL if clock == imps.FLYING else art.BURST
                 count += 1
         counts[row] = count

@@ -617,6 +617,8 @@ def test_a_killed_run_of_dyna_is_the_run_that_was_not(
     own = dyna_learning.settings("CartPole-v1", variant)
     own |= {"n_timesteps": 60, "learning_starts": 15, "gradient_steps": 1, "batch_size": 4, "rollouts_per_step": 2}
     own |= {"model_train_freq": 10, "rollout_freq": 5, "retain_steps": 10, "policy_kwargs": {"net_arch": [8]}}
+    if variant != "real only":
+        own["real_ratio"] = 0.5
     if variant != "copy":
         own |= {"world_model_kwargs": {"hidden": [8], "members": 2, "elites": 1}, "fit_kwargs": {"max_epochs": 1}}
     deadly: list[int] = []

@@ -14,7 +14,7 @@ def keep_freed_memory() -> bool:
     """Lets this process keep what it frees, instead of handing it back to the system.
 
     An update of a recurrent world frees hundreds of megabytes that the next one needs again. glibc hands large blocks
-    back at once, and gets them back page by page, cleared: a quarter of the time of such an update. What is kept is
+    back at once, and gets them back page by page, cleared: up to a third of the time of such an update. What is kept is
     no more than what was in use at once. Where the C library is another one, nothing is changed.
 
     It is called where networks are trained on a CPU, and holds for the whole process.

@@ -34,7 +34,7 @@ from imagine_envs.storage import load_json, save_json
 from zoo.benchmarks.measure import Contestant, interleaved, machine, per_call, spread
 from zoo.benchmarks.peers.processes import Peer, installed
 
-__all__ = ["main", "measured", "table"]
+__all__ = ["LONGEST", "first_step", "first_step_told", "main", "measured", "table"]
 
 RESULTS = Path(__file__).parent / "results" / "car_racing_speed.json"
 REQUIREMENTS = Path(__file__).parent / "peers" / "requirements-envpool.txt"
@@ -98,6 +98,15 @@ def first_step(env_id: str = ID) -> dict[str, float]:
     return found
 
 
+def first_step_told(first: dict[str, float]) -> str:
+    """What :func:`first_step` found, in a sentence."""
+    missed = "" if first["compiling"] <= LONGEST else "**missed**: "
+    return (
+        f"\nA new process's first step takes {first['compiling']:.1f} s while kernels are compiled (target {missed}"
+        f"≤ {LONGEST:.0f} s), {first['cached']:.1f} s afterwards."
+    )
+
+
 def table(results: dict[str, Any]) -> str:
     """The results as a table in Markdown."""
     lines = ["| CarRacing | steps/s | native on two threads is | target |", "|---|---|---|---|"]
@@ -108,11 +117,7 @@ def table(results: dict[str, Any]) -> str:
             target = f"{'' if rate >= TARGET else '**missed**: '}≥ {TARGET:,}"
         lines.append(f"| {name} | {rate:,.0f} | {faster:,.1f} × as fast | {target} |")
     first, (before, after), where = results["first_step"], results["load"], results["machine"]
-    missed = "" if first["compiling"] <= LONGEST else "**missed**: "
-    lines.append(
-        f"\nA new process's first step takes {first['compiling']:.1f} s while kernels are compiled (target {missed}"
-        f"≤ {LONGEST:.0f} s), {first['cached']:.1f} s afterwards."
-    )
+    lines.append(first_step_told(first))
     versions = ", ".join(f"{name} {version}" for name, version in results["peer_versions"].items())
     lines += [f"\nPeer: {versions}."] if versions else [f"\nWithout envpool: {results['left_out']}"]
     lines.append(f"\n{where['processor']}, {where['cores']} cores, load {before:.1f} to {after:.1f}, {where['date']}")

@@ -25,7 +25,7 @@ from imagine_envs.tasks.doom.player import (
     walk,
 )
 from imagine_envs.tasks.doom.scenario import HEALTH_GATHERING, Scenario
-from imagine_envs.tasks.doom.task import DoomTask
+from imagine_envs.tasks.doom.task import MortalDoomTask
 from imagine_envs.tasks.randomness import below
 from imagine_envs.tasks.task import State
 
@@ -40,7 +40,7 @@ _ACID_TICS, _ACID = 32, 8
 _HEALTH = 100
 
 
-class HealthGathering(DoomTask):
+class HealthGathering(MortalDoomTask):
     """Health Gathering: the floor burns; medkits keep you alive.
 
     The player stands in the middle of a square of 1,216 units. The acid takes 8 of his 100 points of health when the
@@ -81,7 +81,6 @@ class HealthGathering(DoomTask):
         """The player, his health, and where medkits lie."""
         return {
             **super().arrays(),
-            "health": ((), np.int64),
             "kits": ((MOST_KITS, 2), np.int64),
             "kit_count": ((), np.int64),
         }
@@ -126,14 +125,6 @@ class HealthGathering(DoomTask):
     ) -> None:
         """The player's eyes and the medkits."""
         _cast(state["player"], state["kits"], state["kit_count"], cameras, billboards, counts)
-
-    def info(self, state: State) -> dict[str, NDArray[Any]]:
-        """``health``."""
-        return {"health": np.maximum(state["health"], 0)}
-
-    def reset_info(self, state: State, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """``health``."""
-        return {"health": state["health"][rows]}
 
     def status(self, state: State, row: int) -> str:
         """Health."""

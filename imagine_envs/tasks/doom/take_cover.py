@@ -14,7 +14,7 @@ from imagine_envs.tasks.doom.level import FIXED, Level, rooms
 from imagine_envs.tasks.doom.player import ANGLE, QUARTER, SIDEWAYS, face, look, stand, stride, walk
 from imagine_envs.tasks.doom.raycaster import MOST_BILLBOARDS
 from imagine_envs.tasks.doom.scenario import TAKE_COVER, Scenario
-from imagine_envs.tasks.doom.task import DoomTask
+from imagine_envs.tasks.doom.task import MortalDoomTask
 from imagine_envs.tasks.randomness import below
 from imagine_envs.tasks.task import State
 
@@ -26,7 +26,7 @@ _DEAF_TICS = 7
 """In an episode's first tics the engine ignores the buttons."""
 
 
-class TakeCover(DoomTask):
+class TakeCover(MortalDoomTask):
     """Take Cover: dodge the fireballs for as long as you can. The task of World Models.
 
     The player looks across a room of 576 × 768 units at imps beside each other, 480 units away, and can only step
@@ -75,7 +75,6 @@ class TakeCover(DoomTask):
         """The player, his health, imps and fireballs (see :mod:`~imagine_envs.tasks.doom.imps`)."""
         return {
             **super().arrays(),
-            "health": ((), np.int64),
             "imps": ((imps.MOST_IMPS, 6), np.int64),
             "imp_count": ((), np.int64),
             "balls": ((imps.MOST_BALLS, 6), np.int64),
@@ -117,14 +116,6 @@ class TakeCover(DoomTask):
     ) -> None:
         """The player's eyes, imps and fireballs."""
         _cast(state["player"], state["imps"], state["imp_count"], state["balls"], cameras, billboards, counts)
-
-    def info(self, state: State) -> dict[str, NDArray[Any]]:
-        """``health``."""
-        return {"health": np.maximum(state["health"], 0)}
-
-    def reset_info(self, state: State, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
-        """``health``."""
-        return {"health": state["health"][rows]}
 
     def status(self, state: State, row: int) -> str:
         """Health, and how many imps there are."""

@@ -16,7 +16,7 @@ from imagine_envs.tasks.doom.scenario import TICS_PER_SECOND, Scenario, Settings
 from imagine_envs.tasks.task import BatchedTask, State
 from imagine_envs.tasks.threads import each_part, thread_count
 
-__all__ = ["DoomTask"]
+__all__ = ["DoomTask", "MortalDoomTask"]
 
 _ROWS_WORTH_A_THREAD = 8
 
@@ -123,3 +123,19 @@ class DoomTask(BatchedTask):
             weapons,
             out,
         )
+
+
+class MortalDoomTask(DoomTask):
+    """A scenario whose player can die: the state has his "health", int64 ``[B]``, and infos tell it, never below 0."""
+
+    def arrays(self) -> Mapping[str, tuple[tuple[int, ...], Any]]:
+        """The player, and his health."""
+        return {**super().arrays(), "health": ((), np.int64)}
+
+    def info(self, state: State) -> dict[str, NDArray[Any]]:
+        """``health``."""
+        return {"health": np.maximum(state["health"], 0)}
+
+    def reset_info(self, state: State, rows: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
+        """``health``."""
+        return {"health": state["health"][rows]}

@@ -10,30 +10,31 @@ import pytest
 
 from imagine_envs.allocation import keep_freed_memory
 
-
-FAULTS = """
-import resource
+PLACES = """
 import torch
 from imagine_envs.allocation import keep_freed_memory
 
-def faults():
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-    torch.zeros(2**24)  # 64 MiB: 16,384 pages
-    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+def in_heap(place):
+    heap = next(line for line in open("/proc/self/maps") if line.rstrip().endswith("[heap]"))
+    first, last = (int(end, 16) for end in heap.split()[0].split("-"))
+    return first <= place < last
 
+def place():
+    return torch.zeros(2**24).data_ptr()  # 64 MiB, freed at once
+
+before = in_heap(place())
 kept = keep_freed_memory()
-faults()
-print(kept, faults())
+print(kept, before, in_heap(place()))
 """
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc's")
 def test_large_tensors_come_from_memory_that_was_freed_before() -> None:
-    """In a process of its own: what other tests left lying about decides where a tensor fits."""
-    told = subprocess.run([sys.executable, "-c", FAULTS], capture_output=True, text=True, check=True).stdout.split()
+    """The heap still holds the place of a large tensor that is gone. (Page faults prove nothing: systems reclaim.)"""
+    told = subprocess.run([sys.executable, "-c", PLACES], capture_output=True, text=True, check=True).stdout.split()
     if told[0] == "False":
         pytest.skip("another C library")
-    assert int(told[1]) < 1_000
+    assert told == ["True", "False", "True"]
 
 
 def test_other_c_libraries_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-tasks bench-car-racing bench-doom bench-planning bench-learning clean
+.PHONY: help install demo test test-upstream check format bench-speed bench-dreamer-speed bench-sokoban-levels bench-tasks bench-car-racing bench-doom bench-planning bench-learning bench-engine-transfer clean
 
 help:  ## Show this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 22
@@ -60,6 +60,9 @@ bench-planning: $(STAMP)  ## Measure Dyna-Q's planning, rl-blox beside it (and R
 bench-learning: $(STAMP)  ## Measure the real steps needed by every agent, as far as the results lack them (days)
 	for script in real_steps dreamer_learning rssm_dreams rssm_fidelity dyna_learning; do \
 		OMP_NUM_THREADS=1 $(BIN)/python -m zoo.benchmarks.$$script || exit; done
+
+bench-engine-transfer: $(STAMP)  ## Measure what PPO learns in our CarRacing and Doom and earns in Box2D and ViZDoom (hours)
+	OMP_NUM_THREADS=1 $(BIN)/python -m zoo.benchmarks.engine_transfer
 
 clean:  ## Remove .venv and caches
 	rm -rf $(VENV) build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -113,6 +113,8 @@ def curves(
     targets: Mapping[str, float | None],
     colors: Mapping[str, str],
     *,
+    axis: str = "real steps",
+    value: str = "return in reality",
     width: float = 3.6,
 ) -> Figure:
     """Learning curves of each task: mean over the seeds, the band from the worst to the best.
@@ -121,6 +123,8 @@ def curves(
         runs: What was measured.
         targets: Task → the return that was aimed at, as a dotted line.
         colors: Variant → its color.
+        axis: What the first number of a point is.
+        value: What the second one is.
         width: Of one task, in inches.
     """
     columns = min(len(targets), _COLUMNS)
@@ -141,12 +145,12 @@ def curves(
             axes.fill_between(steps, values.min(0), values.max(0), color=color, alpha=0.15, linewidth=0)
         if target is not None:
             axes.axhline(target, color="black", linewidth=0.8, linestyle=":")
-        axes.set(title=task, xlabel="real steps", xlim=(0, None))
+        axes.set(title=task, xlabel=axis, xlim=(0, None))
         axes.grid(alpha=0.2)
         if axes.get_legend_handles_labels()[0]:
             axes.legend(fontsize=7)
     for axes in panels[:, 0]:
-        axes.set_ylabel("return in reality")
+        axes.set_ylabel(value)
     return figure
 
 

@@ -198,17 +198,19 @@ class DreamerPolicy(BasePolicy):
         deterministic: bool = False,
     ) -> tuple[NDArray, PolicyState]:
         """As SB3's recurrent policies: without a state, an episode begins."""
-        self.set_training_mode(False)
+        if self.training:  # to go through a hundred modules takes a third of a step
+            self.set_training_mode(False)
+        device = self.device  # which SB3 looks for anew each time
         tensor, vectorized = self.obs_to_tensor(observation)
-        seen = to_tensor(tensor, self.observation_space, self.device)
+        seen = to_tensor(tensor, self.observation_space, device)
         rows = len(next(iter(seen.values())) if isinstance(seen, dict) else seen)
         if state is None:
             remembered = self.initial_state(rows)
             first = np.ones(rows, dtype=bool)
         else:
-            remembered = tuple(torch.as_tensor(part, device=self.device) for part in state)
+            remembered = tuple(torch.as_tensor(part, device=device) for part in state)
             first = np.zeros(rows, dtype=bool) if episode_start is None else np.asarray(episode_start, dtype=bool)
-        starts = torch.as_tensor(np.broadcast_to(first, (rows,)).copy(), device=self.device)
+        starts = torch.as_tensor(np.broadcast_to(first, (rows,)).copy(), device=device)
         chosen, remembered = self.act(seen, remembered, starts, deterministic=deterministic)
         action = self.to_env(chosen)
         return action if vectorized else action.squeeze(0), tuple(part.cpu().numpy() for part in remembered)

@@ -31,8 +31,8 @@ __all__ = ["RSSM", "TASKS", "VARIANTS", "main", "settings"]
 RESULTS = Path(__file__).parent / "results" / "rssm_dreams.json"
 
 TASKS: dict[str, dict[str, Any]] = {
-    "CartPole-v1": {"n_timesteps": 3_000, "learning_starts": 1_000, "train_freq": 1_000},
-    "Pendulum-v1": {"n_timesteps": 5_000, "learning_starts": 1_000, "train_freq": 2_000},
+    "CartPole-v1": {"n_timesteps": 5_000, "learning_starts": 1_000, "train_freq": 1_000},
+    "Pendulum-v1": {"n_timesteps": 7_000, "learning_starts": 1_000, "train_freq": 2_000},
 }
 """Real steps, and when the world is fitted."""
 

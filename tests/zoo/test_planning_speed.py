@@ -13,7 +13,7 @@ import pytest
 from imagine_envs.storage import load_json
 from imagine_envs.tasks.mazes import DynaMaze
 from zoo.benchmarks import planning_speed
-from zoo.benchmarks.peers import neuro_nav, rl_introduction
+from zoo.benchmarks.peers import neuro_nav, processes, rl_introduction
 
 
 def test_a_maze_is_known_from_where_one_can_get_to() -> None:
@@ -85,7 +85,7 @@ def test_a_peer_that_is_not_there_is_left_out(tmp_path: Path, monkeypatch: pytes
     def installed(directory: Path, *installs: Any) -> Path:
         raise OSError("no network")
 
-    monkeypatch.setattr(planning_speed, "installed", installed)
+    monkeypatch.setattr(processes, "installed", installed)
     program = tmp_path / "python"
     program.write_text(
         f"#!{sys.executable}\nimport json, sys\nprint(json.dumps({{'numpy': '2'}}), flush=True)\n"
@@ -93,7 +93,8 @@ def test_a_peer_that_is_not_there_is_left_out(tmp_path: Path, monkeypatch: pytes
     )
     program.chmod(0o755)
     monkeypatch.setattr(sys, "executable", str(program))
-    with planning_speed.started(tmp_path, {"rl-introduction": tmp_path, "neuro-nav": None}) as (found, versions, out):
+    checkouts = {"rl-introduction": tmp_path, "neuro-nav": None}
+    with planning_speed.started_peers(tmp_path, checkouts) as (found, versions, out):
         assert sorted(found) == ["rl-introduction prioritized", "rl-introduction uniform"]
         assert found["rl-introduction uniform"](5) == pytest.approx(5e-3)
     assert versions == {"rl-introduction": {"numpy": "2"}}

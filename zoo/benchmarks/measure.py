@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 
-__all__ = ["Contestant", "interleaved", "machine", "per_call", "spread"]
+__all__ = ["Contestant", "interleaved", "machine", "per_call", "ran_on", "spread"]
 
 _PACKAGES = ("torch", "numpy", "numba", "gymnasium", "stable-baselines3", "sb3-contrib", "rl_zoo3")
 
@@ -43,6 +43,12 @@ def machine() -> dict[str, Any]:
         "date": datetime.date.today().isoformat(),
         "commit": commit,
     }
+
+
+def ran_on(results: Mapping[str, Any]) -> str:
+    """A paragraph on the "machine" of results, and its "load" before and after."""
+    where, (before, after) = results["machine"], results["load"]
+    return f"\n{where['processor']}, {where['cores']} cores, load {before:.1f} to {after:.1f}, {where['date']}"
 
 
 def per_call(function: Callable[[], object]) -> Contestant:

@@ -23,9 +23,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,14 +36,13 @@ from imagine_agents.dyna_q.queue import rise
 from imagine_envs.storage import load_json, save_json
 from imagine_envs.tasks import TaskEnv
 from imagine_envs.tasks.mazes import DynaMaze, GridMaze, ScaledMaze
-from zoo.benchmarks.measure import Contestant, interleaved, machine, spread
+from zoo.benchmarks.measure import Contestant, interleaved, machine, ran_on, spread
 from zoo.benchmarks.peers.planning import UNIT, Transition, timed
-from zoo.benchmarks.peers.processes import Peer, installed
+from zoo.benchmarks.peers.processes import Peer, installed_peer, started
 
-__all__ = ["FACTOR", "TARGETS", "comparison", "main", "measured", "planner", "started", "transitions"]
+__all__ = ["FACTOR", "TARGETS", "comparison", "main", "measured", "planner", "started_peers", "transitions"]
 
 RESULTS = Path(__file__).parent / "results" / "planning_speed.json"
-REQUIREMENTS = Path(__file__).parent / "peers" / "requirements-rl-blox.txt"
 CHUNK = 10_000
 
 TARGETS = {"uniform": 20_000_000, "prioritized": 1_000_000}
@@ -108,10 +106,9 @@ def learner() -> Contestant:
     return learn
 
 
-@contextlib.contextmanager
-def started(
+def started_peers(
     venvs: Path, checkouts: Mapping[str, Path | None]
-) -> Iterator[tuple[dict[str, Contestant], dict[str, Any], dict[str, str]]]:
+) -> contextlib.AbstractContextManager[tuple[dict[str, Contestant], dict[str, Any], dict[str, str]]]:
     """Peers that have made a first backup, named "<peer> <search>"; versions; why others are left out.
 
     Args:
@@ -119,32 +116,21 @@ def started(
         checkouts: Where other peers are, None where nobody said.
     """
     known = transitions(DynaMaze())
-    found: dict[str, Contestant] = {}
-    versions: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
-    modules = {"rl-blox": "rl_blox", "rl-introduction": "rl_introduction", "neuro-nav": "neuro_nav"}
-    with contextlib.ExitStack() as stack:
-        for name, module in modules.items():
-            try:
-                command = [sys.executable, "-m", f"zoo.benchmarks.peers.{module}"]
-                if name == "rl-blox":
-                    command[0] = str(installed(venvs / "venv-rl-blox", ("-r", str(REQUIREMENTS))))
-                else:
-                    checkout = checkouts.get(name)
-                    if checkout is None:
-                        raise ValueError(f"it is no package, and --{name} does not say where it is")
-                    command += ["--checkout", str(checkout.resolve())]
-                peer = stack.enter_context(contextlib.closing(Peer(*command)))
-                for search in TARGETS if name == "rl-introduction" else ("uniform",):
-                    run = _asking(peer, search, known)
-                    run(1)
-                    found[f"{name} {search}"] = run
-            except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
-                left_out[name] = str(error)
-                print(f"Going on without {name}: {error}", file=sys.stderr)
-            else:
-                versions[name] = peer.versions
-        yield found, versions, left_out
+
+    def start(name: str) -> Peer:
+        module = name.replace("-", "_")
+        if name == "rl-blox":
+            return installed_peer(name, module, venvs)
+        checkout = checkouts.get(name)
+        if checkout is None:
+            raise ValueError(f"it is no package, and --{name} does not say where it is")
+        return Peer(sys.executable, "-m", f"zoo.benchmarks.peers.{module}", "--checkout", str(checkout.resolve()))
+
+    def planners(name: str, peer: Peer) -> dict[str, Contestant]:
+        searches = TARGETS if name == "rl-introduction" else ("uniform",)
+        return {f"{name} {search}": _asking(peer, search, known) for search in searches}
+
+    return started(("rl-blox", "rl-introduction", "neuro-nav"), start, planners)
 
 
 def _asking(peer: Peer, search: str, known: list[Transition]) -> Contestant:
@@ -200,13 +186,11 @@ def comparison(results: Mapping[str, Any]) -> str:
                     missed = "**missed** (≥ 100): " if name == fastest and times < FACTOR else ""
                     ratio = f"{missed}{times:,.0f} ×"
                 lines.append(f"| {search} | {maze} | {rate['median']:,.0f} | {target} | {peer} | {ratio} |")
-    where, (before, after) = results["machine"], results["load"]
     lines.append(f"\n`learn` with five backups after each real step: {results['learn']['median']:,.0f} real steps/s.")
     told = [f"{name}: {', '.join(map(' '.join, of.items()))}" for name, of in results["versions"].items()]
     lines += [f"\nPeers: {'; '.join(told)}."] if told else []
     lines += [f"\nWithout {name}: {reason}" for name, reason in results["left_out"].items()]
-    lines.append(f"\n{where['processor']}, {where['cores']} cores, load {before:.1f} to {after:.1f}, {where['date']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, ran_on(results)])
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -229,7 +213,7 @@ def main(argv: list[str] | None = None) -> None:
         left_out: dict[str, str] = {}
         if not args.no_peers:
             checkouts = {"rl-introduction": args.rl_introduction, "neuro-nav": args.neuro_nav}
-            peers, versions, left_out = stack.enter_context(started(args.peer_venvs, checkouts))
+            peers, versions, left_out = stack.enter_context(started_peers(args.peer_venvs, checkouts))
         load = os.getloadavg()[0]
         results = measured(3 if args.quick else 30, peers)
         results |= {"load": [load, os.getloadavg()[0]], "machine": machine(), "versions": versions}

@@ -20,29 +20,21 @@ says why.
 
 from __future__ import annotations
 
-import argparse
-import contextlib
 import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import numpy as np
 
-import imagine_envs  # noqa: F401 - registers the ids
 from imagine_envs.registration import ENVIRONMENTS
 from imagine_envs.storage import load_json, save_json
-from zoo.benchmarks.measure import Contestant, interleaved, machine, per_call, spread
-from zoo.benchmarks.peers.processes import Peer, installed
+from zoo.benchmarks.env_speed import Peers, Steps, batch, command, peers_told, rates, rivals, single
+from zoo.benchmarks.measure import machine, ran_on, spread
 
-__all__ = ["PEERS", "TARGETS", "Rival", "comparison", "main", "measured", "started", "table"]
+__all__ = ["PEERS", "TARGETS", "comparison", "main", "measured", "table"]
 
 RESULTS = Path(__file__).parent / "results" / "task_speed.json"
-REQUIREMENTS = Path(__file__).parent / "peers"
 TASKS = [env_id for env_id, entry in ENVIRONMENTS.items() if "kwargs" in entry]
 BATCHES = (1, 64, 1_024)
 SOKOBAN = "Imagine/Sokoban-v0"
@@ -51,126 +43,54 @@ SOKOBAN = "Imagine/Sokoban-v0"
 TARGETS = {SOKOBAN: 8_000_000} | {env_id: 2_000_000 for env_id in TASKS if env_id.startswith("Imagine/MiniPacman-")}
 """Steps a second in batches of 1,024."""
 
-_DRAWN = 256
-"""Steps of actions, which are taken over and over."""
+
+def _batches(called: str, **env: str) -> dict[str, dict[str, Any]]:
+    return {f"{called} {rows}": {**env, "num_envs": rows} for rows in BATCHES}
 
 
-@dataclass(frozen=True)
-class Library:
-    """What is measured of another library.
-
-    Attributes:
-        module: Its script in ``peers/``.
-        environments: How the results call it → what is asked of the script, beside the size of the batch.
-        single: Whether it has no batches.
-    """
-
-    module: str
-    environments: Mapping[str, Mapping[str, str]]
-    single: bool = False
-
-
-PEERS = {
-    "envpool": Library(
+PEERS: Peers = {
+    "envpool": (
         "envpool_steps",
-        {"envpool": {"interface": "gymnasium"}, "envpool, no render cache": {"interface": "dm"}},
+        _batches("envpool", interface="gymnasium") | _batches("envpool, no render cache", interface="dm"),
     ),
-    "jumanji": Library("jumanji_steps", {"jumanji": {}}),
-    "gym-sokoban": Library("gym_sokoban_steps", {"gym-sokoban": {}}, single=True),
+    "jumanji": ("jumanji_steps", _batches("jumanji")),
+    "gym-sokoban": ("gym_sokoban_steps", {"gym-sokoban single": {}}),
 }
-"""By the name of their virtual environments and requirements."""
-
-
-@dataclass(frozen=True)
-class Rival:
-    """A peer's environments in a batch.
-
-    Attributes:
-        name: How the results call it.
-        kind: Which of ours it stands beside: "single" or the size of the batch.
-        run: Takes so many steps of the batch.
-    """
-
-    name: str
-    kind: str
-    run: Contestant
+"""They are called as ours are: the name, and "single" or the size of the batch."""
 
 
 def measured(
-    env_ids: Sequence[str], batches: Sequence[int], rounds: int, rivals: Sequence[Rival] = ()
+    env_ids: Sequence[str], rounds: int, others: Mapping[str, Steps]
 ) -> tuple[dict[str, dict[str, dict[str, float]]], dict[str, dict[str, dict[str, dict[str, float]]]]]:
     """Steps a second (median and quartiles over the rounds) of each task, single and at each batch size, and of peers.
 
     Args:
-        env_ids: Ours, Sokoban among them where there are rivals.
-        batches: Sizes of ours; those of the rivals are among them.
+        env_ids: Ours, Sokoban among them where there are peers.
         rounds: Blocks of each contestant.
-        rivals: Sokoban of others.
+        others: Sokoban of peers, "<name> <kind>".
 
     Returns:
-        Ours, id → kind → rate, and the rivals', name → kind → "steps_per_second" and "ratio": how many times as fast
+        Ours, id → kind → rate, and the peers', name → kind → "steps_per_second" and "ratio": how many times as fast
         ours is, compared round by round.
     """
-    contestants: dict[str, Contestant] = {}
+    contestants: dict[str, Steps] = {}
     for env_id in env_ids:
-        contestants[f"{env_id} single"] = _single(env_id)
-        contestants |= {f"{env_id} {batch}": _batch(env_id, batch) for batch in batches}
-    contestants |= {f"{rival.name} {rival.kind}": rival.run for rival in rivals}
-    seconds = interleaved(contestants, rounds=rounds)
-    rates: dict[str, dict[str, np.ndarray]] = {}
-    for name, values in seconds.items():
-        who, _, kind = name.rpartition(" ")
-        rates.setdefault(who, {})[kind] = (1 if kind == "single" else int(kind)) / values
-    ours = {env_id: {kind: spread(values) for kind, values in rates[env_id].items()} for env_id in env_ids}
-    theirs: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
-    for rival in rivals:
-        values = rates[rival.name][rival.kind]
-        ratio = rates[SOKOBAN][rival.kind] / values
-        found = {"steps_per_second": spread(values), "ratio": spread(ratio)}
-        theirs.setdefault(rival.name, {})[rival.kind] = found
+        contestants[f"{env_id} single"] = single(env_id)
+        contestants |= {f"{env_id} {rows}": batch(env_id, rows) for rows in BATCHES}
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for called, values in rates({**contestants, **others}, rounds=rounds, block=0.02).items():
+        name, _, kind = called.rpartition(" ")
+        found.setdefault(name, {})[kind] = values
+    ours = {env_id: {kind: spread(values) for kind, values in found[env_id].items()} for env_id in env_ids}
+    theirs = {
+        name: {
+            kind: {"steps_per_second": spread(values), "ratio": spread(found[SOKOBAN][kind] / values)}
+            for kind, values in kinds.items()
+        }
+        for name, kinds in found.items()
+        if name not in ours
+    }
     return ours, theirs
-
-
-@contextlib.contextmanager
-def started(venvs: Path, batches: Sequence[int]) -> Iterator[tuple[list[Rival], dict[str, Any], dict[str, str]]]:
-    """Peers that have taken a first step in every batch: rivals, versions, and why others are left out.
-
-    Args:
-        venvs: Where their virtual environments are, or are to be made.
-        batches: Sizes.
-    """
-    rivals: list[Rival] = []
-    versions: dict[str, Any] = {}
-    left_out: dict[str, str] = {}
-    with contextlib.ExitStack() as stack:
-        for name, library in PEERS.items():
-            try:
-                python = installed(venvs / f"venv-{name}", ("-r", str(REQUIREMENTS / f"requirements-{name}.txt")))
-                peer = stack.enter_context(
-                    contextlib.closing(Peer(str(python), "-m", f"zoo.benchmarks.peers.{library.module}"))
-                )
-                found = [
-                    Rival(called, kind, _stepping(peer, {**env, **size}))
-                    for called, env in library.environments.items()
-                    for kind, size in _sizes(library, batches).items()
-                ]
-                for rival in found:
-                    rival.run(1)
-            except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
-                left_out[name] = str(error)
-                print(f"Going on without {name}: {error}", file=sys.stderr)
-            else:
-                rivals += found
-                versions[name] = peer.versions
-        yield rivals, versions, left_out
-
-
-def _sizes(library: Library, batches: Sequence[int]) -> dict[str, dict[str, int]]:
-    return {"single": {}} if library.single else {str(batch): {"num_envs": batch} for batch in batches}
-
-
-def _stepping(peer: Peer, env: Mapping[str, str | int]) -> Contestant:
-    return lambda times: float(peer.ask(env=env, calls=times)["seconds"])
 
 
 def comparison(results: dict[str, Any]) -> str:
@@ -197,14 +117,7 @@ def comparison(results: dict[str, Any]) -> str:
             "|---|---|---|---|---|---|",
             *lines,
         ]
-    told = [", ".join(f"{name} {version}" for name, version in found.items()) for found in _versions(results)]
-    lines += [f"\nOurs on one thread. Peers: {'; '.join(told)}."] if told else []
-    lines += [f"\nWithout {name}: {reason}" for name, reason in results.get("left_out", {}).items()]
-    return "\n".join(lines)
-
-
-def _versions(results: dict[str, Any]) -> list[dict[str, str]]:
-    return list(results.get("peer_versions", {}).values())
+    return "\n".join([*lines, *peers_told(results, "Ours on one thread. ")])
 
 
 def table(results: dict[str, Any]) -> str:
@@ -214,70 +127,26 @@ def table(results: dict[str, Any]) -> str:
     lines = [f"| steps/s | {' | '.join(heads)} |", f"|---|{'---|' * len(kinds)}"]
     for env_id, found in results["steps_per_second"].items():
         lines.append(f"| {env_id} | {' | '.join(format(found[kind]['median'], ',.0f') for kind in kinds)} |")
-    where = results["machine"]
-    before, after = results["load"]
-    lines.append(f"\n{where['processor']}, {where['cores']} cores, load {before:.1f} to {after:.1f}, {where['date']}")
-    return "\n".join(lines)
+    return "\n".join([*lines, ran_on(results)])
 
 
-def main(argv: list[str] | None = None) -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Measures and writes ``results/task_speed.json``, adding to what is there."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = command(__doc__, RESULTS)
     parser.add_argument("--env", nargs="+", choices=TASKS, default=TASKS, metavar="ID")
-    parser.add_argument("--quick", action="store_true", help="a few repetitions, to see that it runs")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--no-peers", action="store_true", help="without other libraries' Sokoban")
-    parser.add_argument("--peer-venvs", type=Path, default=Path("build"), help="where their virtual environments are")
-    parser.add_argument("--report", action="store_true", help="only print the tables of what was measured before")
     args = parser.parse_args(argv)
     results: dict[str, Any] = load_json(args.results) if args.results.exists() else {"steps_per_second": {}}
     if not args.report:
-        with contextlib.ExitStack() as stack:
-            rivals: list[Rival] = []
-            versions: dict[str, Any] = {}
-            left_out: dict[str, str] = {}
-            if SOKOBAN in args.env and not args.no_peers:
-                rivals, versions, left_out = stack.enter_context(started(args.peer_venvs, BATCHES))
+        peers = {} if args.no_peers or SOKOBAN not in args.env else PEERS
+        with rivals(peers, args.peer_venvs) as (others, versions, left_out):
             load = os.getloadavg()[0]
-            ours, theirs = measured(args.env, BATCHES, 3 if args.quick else 30, rivals)
-            results["load"], results["machine"] = [load, os.getloadavg()[0]], machine()
+            ours, theirs = measured(args.env, 3 if args.quick else 30, others)
+            results |= {"load": [load, os.getloadavg()[0]], "machine": machine()}
         results["steps_per_second"] |= ours
         if SOKOBAN in ours:  # what was measured beside another run of ours is out of date
             results |= {"peers": theirs, "peer_versions": versions, "left_out": left_out}
         save_json(args.results, results)
     print("\n\n".join(part for part in (table(results), comparison(results)) if part))
-
-
-def _batch(env_id: str, size: int) -> Contestant:
-    envs = gym.make_vec(env_id, num_envs=size)
-    envs.reset(seed=0)
-    envs.action_space.seed(0)
-    actions = [envs.action_space.sample() for _ in range(_DRAWN)]
-    clock = 0
-
-    def step() -> None:
-        nonlocal clock
-        envs.step(actions[clock % _DRAWN])
-        clock += 1
-
-    return per_call(step)
-
-
-def _single(env_id: str) -> Contestant:
-    env = gym.make(env_id)
-    env.reset(seed=0)
-    env.action_space.seed(0)
-    actions = [env.action_space.sample() for _ in range(_DRAWN)]
-    clock = 0
-
-    def step() -> None:
-        nonlocal clock
-        _, _, terminated, truncated, _ = env.step(actions[clock % _DRAWN])
-        clock += 1
-        if terminated or truncated:
-            env.reset()
-
-    return per_call(step)
 
 
 if __name__ == "__main__":

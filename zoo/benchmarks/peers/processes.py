@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import subprocess
 import sys
 import venv
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import zoo
+from zoo.benchmarks.measure import Contestant
 
-__all__ = ["Peer", "installed"]
+__all__ = ["Peer", "installed", "installed_peer", "started"]
+
+_C = TypeVar("_C", bound=Contestant)
 
 
 class Peer:
@@ -89,3 +94,45 @@ def installed(directory: Path, *installs: tuple[str, ...]) -> Path:
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *arguments], check=True)
     begun.rename(whole)
     return python.absolute()
+
+
+def installed_peer(name: str, module: str, venvs: Path) -> Peer:
+    """Starts a peer that is a package, which is installed where it is missing.
+
+    Args:
+        name: Of its virtual environment, ``venv-<name>``, and of its requirements, ``requirements-<name>.txt``.
+        module: Its script in this folder.
+        venvs: Where its virtual environment is, or is to be made.
+    """
+    python = installed(venvs / f"venv-{name}", ("-r", str(Path(__file__).parent / f"requirements-{name}.txt")))
+    return Peer(str(python), "-m", f"zoo.benchmarks.peers.{module}")
+
+
+@contextlib.contextmanager
+def started(
+    names: Iterable[str], start: Callable[[str], Peer], contestants: Callable[[str, Peer], Mapping[str, _C]]
+) -> Iterator[tuple[dict[str, _C], dict[str, Any], dict[str, str]]]:
+    """Peers that have done their work once: contestants, versions by name, and why others are left out.
+
+    Args:
+        names: Of the peers.
+        start: Starts the one of that name; its errors are why it is left out.
+        contestants: What is measured of it.
+    """
+    found: dict[str, _C] = {}
+    versions: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    with contextlib.ExitStack() as stack:
+        for name in names:
+            try:
+                peer = stack.enter_context(contextlib.closing(start(name)))
+                measured = contestants(name, peer)
+                for run in measured.values():
+                    run(1)
+            except (OSError, RuntimeError, ValueError, subprocess.CalledProcessError) as error:
+                left_out[name] = str(error)
+                print(f"Going on without {name}: {error}", file=sys.stderr)
+            else:
+                found |= measured
+                versions[name] = peer.versions
+        yield found, versions, left_out

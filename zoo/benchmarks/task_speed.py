@@ -1,4 +1,4 @@
-"""How fast the tasks are: steps a second of every registered one, by random actions that were drawn before.
+"""How fast the tasks are: steps a second of every one without pictures, by random actions that were drawn before.
 
     python -m zoo.benchmarks.task_speed                        # every task and Sokoban's peers, some minutes
     python -m zoo.benchmarks.task_speed --env Imagine/MiniPacman-Hunt-v0 --quick
@@ -35,7 +35,9 @@ from zoo.benchmarks.measure import machine, ran_on, spread
 __all__ = ["PEERS", "TARGETS", "comparison", "main", "measured", "table"]
 
 RESULTS = Path(__file__).parent / "results" / "task_speed.json"
-TASKS = [env_id for env_id, entry in ENVIRONMENTS.items() if "kwargs" in entry]
+TASKS = [env_id for env_id, entry in ENVIRONMENTS.items() if entry["entry_point"].endswith(":TaskEnv")]
+"""Those that other engines play too are measured by ``car_racing_speed`` and ``doom_speed``."""
+
 BATCHES = (1, 64, 1_024)
 SOKOBAN = "Imagine/Sokoban-v0"
 """What the peers are measured beside."""

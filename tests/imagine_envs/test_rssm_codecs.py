@@ -235,11 +235,14 @@ def test_means_that_equal_the_target_cost_nothing_and_decode_to_it(name: str, sq
     assert same(model.observation(means), seen)
 
 
+@pytest.mark.parametrize("scale", [1.0, 30.0])
 @pytest.mark.parametrize(("squash", "weight"), [(True, 1.0), (False, 0.5)])  # V1 halves the squares, V3 does not
 @pytest.mark.parametrize("name", SPACES)
-def test_the_loss_is_the_sum_over_all_entries_of_each_record(name: str, squash: bool, weight: float) -> None:
+def test_the_loss_is_the_sum_over_all_entries_of_each_record(
+    name: str, squash: bool, weight: float, scale: float
+) -> None:
     space = SPACES[name]
-    model, seen = decoder(space, squash=squash), samples(space)
+    model, seen = decoder(space, squash=squash, vector_scale=scale), samples(space)
     means, target = model(torch.randn(6, FEATURES)), perfect(seen, space, squash)
     parts = space.spaces if isinstance(space, spaces.Dict) else {"": space}
     expected = torch.zeros(6)
@@ -247,7 +250,8 @@ def test_the_loss_is_the_sum_over_all_entries_of_each_record(name: str, squash: 
         if isinstance(part, spaces.Discrete):
             expected -= (means[key].log_softmax(-1) * (target[key] / 1e4)).sum(-1)
         else:
-            expected += weight * (means[key] - target[key]).square().flatten(1).sum(1)
+            own = scale if key in model.vectors else 1.0  # pictures keep theirs
+            expected += own * weight * (means[key] - target[key]).square().flatten(1).sum(1)
     loss = model.loss(means, seen)
     assert loss.shape == (6,)
     assert torch.allclose(loss, expected, rtol=1e-4)

@@ -222,7 +222,10 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Features ``[N, F]`` to the mean of a Gaussian of unit variance over observations (pixels in [0, 1]).
 
-    The mirror image of :class:`Encoder`; the arguments are the same.
+    The mirror image of :class:`Encoder`; the arguments are the same, and:
+
+    Args:
+        vector_scale: Weight of the squared errors of vectors.
     """
 
     def __init__(
@@ -237,9 +240,11 @@ class Decoder(nn.Module):
         activation: str,
         norm: bool,
         squash: bool,
+        vector_scale: float = 1.0,
     ) -> None:
         super().__init__()
         self.space, self.squash, self.activation = space, squash, ACTIVATIONS[activation]
+        self.vector_scale = vector_scale
         self.vectors, self.layouts = _vectors_and_layouts(space, len(multipliers))
         self.standard = _Standard(self.vectors)
         if self.vectors:
@@ -288,7 +293,7 @@ class Decoder(nn.Module):
                 continue
             vector = self.standard(name, _vector(seen, part))
             error = means[name] - (symlog(vector) if self.squash else vector)
-            total.append(weight * error.square().sum(-1))
+            total.append(weight * self.vector_scale * error.square().sum(-1))
         for name, layout in self.layouts.items():
             error = means[name] - layout.planes(_part(observation, name))
             total.append(weight * error.square().sum((1, 2, 3)))

@@ -162,7 +162,7 @@ class RSSM(WorldModel):
         self._activation = ACTIVATIONS[shape.activation]
 
         if representation == "reconstruction":
-            self.decoder = Decoder(observation_space, self.num_features, **around)
+            self.decoder = Decoder(observation_space, self.num_features, vector_scale=shape.vector_scale, **around)
         elif representation == "contrastive":
             self.matcher = nn.Sequential(
                 MLP(self.encoder.width, shape.units, 1, shape.activation, shape.norm),

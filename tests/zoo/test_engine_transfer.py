@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
+import gymnasium as gym
 import numpy as np
 import pytest
 from stable_baselines3 import PPO
@@ -19,18 +21,18 @@ SMALL = ["-n", "200", "-params", "n_envs:2", "n_steps:50", "batch_size:50", "n_e
 def test_a_run_is_trained_once_and_judged_in_both_backends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    trainings, judged, original, returns = [], [], train.main, engine_transfer._returns
+    trainings, judged, original, episodes = [], [], train.main, engine_transfer.episodes
 
     def small(argv: list[str]) -> None:
         trainings.append(argv)
         original([*argv, *SMALL])
 
-    def watched(model: PPO, task: str, backend: str, *rest: object) -> list[float]:
-        judged.append((backend, model.num_timesteps))
-        return returns(model, task, "native", *rest)  # type: ignore[arg-type]
+    def watched(model: PPO, make: functools.partial[gym.Env], count: int, seed: int) -> list[float]:
+        judged.append((make.keywords["backend"], model.num_timesteps))
+        return episodes(model, functools.partial(make, backend="native"), count, seed)
 
     monkeypatch.setattr(train, "main", small)
-    monkeypatch.setattr(engine_transfer, "_returns", watched)
+    monkeypatch.setattr(engine_transfer, "episodes", watched)
     monkeypatch.setattr(engine_transfer, "EPISODES", 10)
     results = tmp_path / "results.json"
     asked = ["--tasks", TASK, "--seeds", "3", "--results", str(results), "--work", str(tmp_path / "work")]

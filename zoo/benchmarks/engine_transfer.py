@@ -24,12 +24,12 @@ import yaml
 from matplotlib.figure import Figure
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
-from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import load_results
 from stable_baselines3.common.vec_env import VecFrameStack
 
 from imagine_envs.storage import load_json
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish, wanted
+from zoo.benchmarks.resumable import episodes
 from zoo.commands import train
 
 __all__ = ["ENGINES", "main", "measure"]
@@ -72,10 +72,14 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
     """
     chosen = settings(task)
     folder = _trained(task, variant, seed, work)
-    model = PPO.load(folder / f"{task.replace('/', '-')}.zip", device="cpu")
-    untrained = PPO(chosen["policy"], _envs(task, "native", chosen, seed), seed=seed, device="cpu")
-    native = _returns(model, task, "native", chosen, seed)
-    engine = _returns(model, task, ENGINES[task], chosen, seed)
+    native, engine = (
+        functools.partial(gym.make, task, backend=backend, **chosen["env_kwargs"])
+        for backend in ("native", ENGINES[task])
+    )
+    env = VecFrameStack(make_vec_env(native), chosen["frame_stack"])
+    model = PPO.load(folder / f"{task.replace('/', '-')}.zip", env, device="cpu")
+    untrained = PPO(chosen["policy"], env, n_steps=chosen["n_steps"], seed=seed, device="cpu")
+    returns = episodes(model, native, EPISODES, seed)
     log = load_results(str(folder))
     return {
         "task": task,
@@ -84,10 +88,10 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         "settings": chosen,
         "decisions": model.num_timesteps,
         "seconds": _seconds(folder),
-        "mean_return": float(np.mean(native)),
-        "native": native,
-        "engine": engine,
-        "untrained": _returns(untrained, task, "native", chosen, seed),
+        "mean_return": float(np.mean(returns)),
+        "native": returns,
+        "engine": episodes(model, engine, EPISODES, seed),
+        "untrained": episodes(untrained, native, EPISODES, seed),
         "curve": _curve(np.array(log["l"]), np.array(log["r"])),
     }
 
@@ -100,19 +104,6 @@ def _trained(task: str, variant: str, seed: int, work: Path) -> Path:
         where = ["--algo", variant, "--env", task, "--seed", str(seed), "-f", str(logs)]
         train.main([*where, "--eval-freq", "-1", "--verbose", "0", "--resume"])
     return record.parent
-
-
-def _envs(task: str, backend: str, chosen: dict[str, Any], seed: int) -> VecFrameStack:
-    make = functools.partial(gym.make, task, backend=backend, **chosen["env_kwargs"])
-    return VecFrameStack(make_vec_env(make, n_envs=10, seed=seed + 10_000), chosen["frame_stack"])
-
-
-def _returns(model: PPO, task: str, backend: str, chosen: dict[str, Any], seed: int) -> list[float]:
-    env = _envs(task, backend, chosen, seed)
-    try:
-        return [float(value) for value in evaluate_policy(model, env, EPISODES, return_episode_rewards=True)[0]]  # type: ignore[union-attr]
-    finally:
-        env.close()
 
 
 def _seconds(folder: Path) -> float:

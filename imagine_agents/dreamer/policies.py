@@ -60,6 +60,7 @@ class DreamerPolicy(BasePolicy):
         size: Of V3.
         representation: What shapes the state; see :class:`~imagine_envs.world_models.RSSM`.
         sequence_length: Records in a training window.
+        vector_scale: Weight of the errors of vectors in the world's loss; the papers'.
         architecture: Changes of the world model's architecture.
         optimizer_class: None is the preset's (V3: LaProp, V1: Adam).
         optimizer_kwargs: Further arguments of it; ``{"warmup": 100}`` suits V3's where updates are few.
@@ -81,6 +82,7 @@ class DreamerPolicy(BasePolicy):
         size: str | None = None,
         representation: str = "reconstruction",
         sequence_length: int = 64,
+        vector_scale: float = 1.0,
         architecture: dict[str, Any] | None = None,
         optimizer_class: type[torch.optim.Optimizer] | None = None,
         optimizer_kwargs: dict[str, Any] | None = None,
@@ -95,7 +97,7 @@ class DreamerPolicy(BasePolicy):
             optimizer_kwargs={**(own[1] if optimizer_class is None else {}), **(optimizer_kwargs or {})},
         )
         self.preset, self.size, self.representation = preset, size, representation
-        self.sequence_length, self.architecture = sequence_length, architecture
+        self.sequence_length, self.vector_scale, self.architecture = sequence_length, vector_scale, architecture
         self.actions = action_distribution(action_space, preset)
         self.world = RSSM(
             observation_space,
@@ -104,6 +106,7 @@ class DreamerPolicy(BasePolicy):
             size=size,
             representation=representation,  # type: ignore[arg-type]
             sequence_length=sequence_length,
+            vector_scale=vector_scale,
             architecture=architecture,
         )
         self.behaviour = BEHAVIOURS[preset]
@@ -252,6 +255,7 @@ class DreamerPolicy(BasePolicy):
             "size": self.size,
             "representation": self.representation,
             "sequence_length": self.sequence_length,
+            "vector_scale": self.vector_scale,
             "architecture": self.architecture,
             "optimizer_class": self.optimizer_class,
             "optimizer_kwargs": self.optimizer_kwargs,

@@ -717,9 +717,9 @@ def test_hyperparameters_survive_json(kwargs: dict[str, Any]) -> None:
     assert torch.equal(losses[0], losses[1])
 
 
-def test_errors_of_vectors_weigh_what_the_architecture_says() -> None:
+def test_errors_of_vectors_weigh_vector_scale() -> None:
     once, thrice = (
-        tiny(architecture={"vector_scale": scale}).loss(windows(), generator=generator()) for scale in (1.0, 3.0)
+        tiny(vector_scale=scale).loss(windows(), generator=generator()) for scale in (1.0, 3.0)
     )
     torch.testing.assert_close(thrice.metrics["observation"], 3 * once.metrics["observation"])
     torch.testing.assert_close(thrice.total - once.total, 2 * once.metrics["observation"])
@@ -757,7 +757,7 @@ def test_every_attribute_of_an_architecture_can_be_changed() -> None:
         ({"architecture": {"multipliers": []}}, "multipliers=() must be positive integers"),
         ({"architecture": {"multipliers": [1, 0]}}, "multipliers=(1, 0) must be positive integers"),
         ({"architecture": {"free_nats": -1.0}}, "free_nats=-1.0 must not be negative"),
-        ({"architecture": {"vector_scale": -1.0}}, "vector_scale=-1.0 must not be negative"),
+        ({"vector_scale": -1.0}, "vector_scale=-1.0 must not be negative"),
         ({"architecture": {"dynamics_scale": math.nan}}, "dynamics_scale=nan must not be negative"),
     ],
     ids=lambda value: str(value)[:50],

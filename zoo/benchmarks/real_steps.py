@@ -33,7 +33,7 @@ from wrappers import SB3VecEnv
 from wrappers.latent_observation import LatentVectorObservation
 from zoo.agents import NormalizedPolicy
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, outcome, publish
-from zoo.benchmarks.model_free import model_free
+from zoo.benchmarks.model_free import model_free, model_free_settings
 
 RESULTS = Path(__file__).parent / "results" / "real_steps.json"
 HYPERPARAMS = Path(__file__).parent.parent / "hyperparams" / "imagination.yml"
@@ -129,7 +129,8 @@ def measure(
     steps, params = settings(task, variant)
     curve: _Curve
     if variant == "model-free":
-        model = model_free(task, params.get("algorithm", "ppo"), seed)
+        name = params.get("algorithm", "ppo")
+        model, params = model_free(task, name, seed), model_free_settings(task, name)
         curve = _Curve(task, [round(steps * part / 10) for part in range(1, 11)], seed)
         model.learn(steps, callback=curve)
         dreamed = 0
@@ -147,6 +148,7 @@ def measure(
         "task": task,
         "variant": variant,
         "seed": seed,
+        "settings": params,
         "algorithm": model.algorithm.__name__ if isinstance(model, ImaginationTrainer) else type(model).__name__,
         "real_steps": model.num_timesteps,
         "dream_steps": dreamed,

@@ -37,10 +37,11 @@ TASKS: dict[str, dict[str, Any]] = {
 """Real steps, and when the world is fitted."""
 
 # Few updates, hence Dreamer's learning rate for few updates (`zoo/hyperparams/dreamer.yml`); short dreams, as those of
-# the ensemble for Pendulum. Nothing else was tried.
+# the ensemble for Pendulum. With the papers' weight of vectors' errors, 1, the dreams of CartPole are worse than those
+# of a copy; 30 and 100 were tried on another seed, and 30 is enough.
 RSSM: dict[str, Any] = {
     "world_model": "rssm",
-    "world_model_kwargs": {"size": "1m", "sequence_length": 32},
+    "world_model_kwargs": {"size": "1m", "sequence_length": 32, "vector_scale": 30.0},
     "fit_kwargs": {"learning_rate": 1e-3, "max_updates": 1_000},
     "exploration_bonus": 0.0,
 }

@@ -31,8 +31,6 @@ class Architecture:
         norm: Whether layers are normalised.
         squash: V3's way with numbers: vectors are seen through symlog, rewards told by two-hot bins, and the squared
             errors of observations not halved.
-        vector_scale: Weight of the squared errors of vectors, which are in units of their spread. With the papers' 1,
-            what is less than about a third of the spread is not worth its nats. 30 makes a world that sees finer.
         dynamics_scale: Weight of KL(sg(posterior) ‖ prior), by which the prior learns.
         representation_scale: Weight of KL(posterior ‖ sg(prior)), by which the posterior becomes predictable.
         free_nats: What each KL may cost for nothing,
@@ -54,7 +52,6 @@ class Architecture:
     activation: str
     norm: bool
     squash: bool
-    vector_scale: float
     dynamics_scale: float
     representation_scale: float
     free_nats: float
@@ -68,7 +65,7 @@ class Architecture:
                 raise ValueError(f"{name}={getattr(self, name)!r} must be an integer of at least {number}")
         if not self.multipliers or not all(isinstance(m, int) and m > 0 for m in self.multipliers):
             raise ValueError(f"multipliers={self.multipliers} must be positive integers, one for each convolution")
-        for name in ("vector_scale", "dynamics_scale", "representation_scale", "free_nats"):
+        for name in ("dynamics_scale", "representation_scale", "free_nats"):
             if not getattr(self, name) >= 0:
                 raise ValueError(f"{name}={getattr(self, name)} must not be negative")
         if self.deter % self.blocks:
@@ -109,7 +106,6 @@ PRESETS: dict[str, Architecture] = {
         activation="elu",
         norm=False,
         squash=False,
-        vector_scale=1.0,
         dynamics_scale=1.0,
         representation_scale=1.0,
         free_nats=3.0,
@@ -132,7 +128,6 @@ PRESETS: dict[str, Architecture] = {
         activation="silu",
         norm=True,
         squash=True,
-        vector_scale=1.0,
         dynamics_scale=1.0,
         representation_scale=0.1,
         free_nats=1.0,

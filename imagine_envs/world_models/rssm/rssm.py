@@ -71,7 +71,8 @@ class RSSM(WorldModel):
     - V1: ELU in the convolutions too, in place of ReLU; GRU and dense layers of torch; a decoder with one more
       activation, and a sigmoid on its pictures. The termination's weight is 1, not 10. What is reported of the KL
       counts it twice; its gradient is that of a single one.
-    - Vectors are seen and compared in units of their spread in the first data, V3's through symlog from there on.
+    - Vectors are seen and compared in units of their spread in the first data, V3's through symlog from there on. Their
+      errors weigh ``vector_scale``, not 1: a world that is fitted once is wanted for what it shows.
     - V3: actions of a Box without bounds come as they are. (V3 brings them to [−1, 1].)
 
     Args:
@@ -82,6 +83,8 @@ class RSSM(WorldModel):
         size: Of V3: "1m" (None), "12m", "25m", …, "400m".
         representation: What shapes the state besides reward and termination.
         sequence_length: Records in a training window.
+        vector_scale: Weight of the squared errors of vectors, which are in units of their spread. With the papers' 1,
+            what is less than about a third of the spread is not worth its nats, and dreams of it are coarse.
         architecture: What to change of the preset: attributes of
             :class:`~imagine_envs.world_models.rssm.architecture.Architecture` by name.
 
@@ -115,6 +118,7 @@ class RSSM(WorldModel):
         size: str | None = None,
         representation: Representation = "reconstruction",
         sequence_length: int = 64,
+        vector_scale: float = 30.0,
         architecture: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(observation_space, action_space)
@@ -124,8 +128,10 @@ class RSSM(WorldModel):
             )
         if sequence_length < 2:
             raise ValueError(f"sequence_length={sequence_length} must be at least 2: an action and what it led to")
+        if not vector_scale >= 0:
+            raise ValueError(f"vector_scale={vector_scale} must not be negative")
         self.preset, self.size, self.representation = preset, size, representation
-        self.sequence_length = int(sequence_length)
+        self.sequence_length, self.vector_scale = int(sequence_length), float(vector_scale)
         self.changes = dict(architecture or {})
         self.architecture = shape = architecture_of(preset, size, **self.changes)
         self.can_decode = representation == "reconstruction"
@@ -162,7 +168,7 @@ class RSSM(WorldModel):
         self._activation = ACTIVATIONS[shape.activation]
 
         if representation == "reconstruction":
-            self.decoder = Decoder(observation_space, self.num_features, vector_scale=shape.vector_scale, **around)
+            self.decoder = Decoder(observation_space, self.num_features, vector_scale=self.vector_scale, **around)
         elif representation == "contrastive":
             self.matcher = nn.Sequential(
                 MLP(self.encoder.width, shape.units, 1, shape.activation, shape.norm),
@@ -373,6 +379,7 @@ class RSSM(WorldModel):
             "size": self.size,
             "representation": self.representation,
             "sequence_length": self.sequence_length,
+            "vector_scale": self.vector_scale,
             "architecture": {name: list(v) if isinstance(v, tuple) else v for name, v in self.changes.items()},
         }
 

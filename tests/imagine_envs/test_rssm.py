@@ -718,9 +718,7 @@ def test_hyperparameters_survive_json(kwargs: dict[str, Any]) -> None:
 
 
 def test_errors_of_vectors_weigh_vector_scale() -> None:
-    once, thrice = (
-        tiny(vector_scale=scale).loss(windows(), generator=generator()) for scale in (1.0, 3.0)
-    )
+    once, thrice = (tiny(vector_scale=scale).loss(windows(), generator=generator()) for scale in (1.0, 3.0))
     torch.testing.assert_close(thrice.metrics["observation"], 3 * once.metrics["observation"])
     torch.testing.assert_close(thrice.total - once.total, 2 * once.metrics["observation"])
 

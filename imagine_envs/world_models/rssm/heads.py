@@ -102,7 +102,7 @@ class _CrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, parameters: Tensor, columns: Tensor, weights: Tensor) -> Tensor:
         ctx.save_for_backward(parameters, columns, weights)
-        log_probability = parameters.gather(-1, columns) - parameters.logsumexp(-1, keepdim=True)
+        log_probability = parameters.log_softmax(-1).gather(-1, columns)  # logsumexp takes three times as long
         return -(weights * log_probability).sum(-1)
 
     @staticmethod

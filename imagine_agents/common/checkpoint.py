@@ -38,7 +38,15 @@ from imagine_envs.storage import (
     sha256,
 )
 
-__all__ = ["AtomicCheckpointCallback", "checkpoints", "load_checkpoint", "read_progress", "save_checkpoint"]
+__all__ = [
+    "AtomicCheckpointCallback",
+    "TorchStates",
+    "checkpoints",
+    "load_checkpoint",
+    "read_progress",
+    "save_checkpoint",
+    "torch_states",
+]
 
 _FORMAT = "imagine-rl checkpoint"
 _VERSION = 1
@@ -46,6 +54,9 @@ _MODEL, _NORMALIZE, _RNG, _PROGRESS = "model.zip", "vecnormalize.pkl", "rng.json
 _BUFFER, _REPLAY = "replay_buffer.pkl", "replay"  # SB3's own buffers are pickles, ours is a directory
 _ENV = "env.pkl"
 _MEMBERS = "class_attributes"  # of SB3's VecEnvWrapper
+
+TorchStates = tuple[torch.Tensor, list[torch.Tensor]]
+"""Of the generator of the CPU, and of those of all GPUs."""
 
 AlgorithmT = TypeVar("AlgorithmT", bound=BaseAlgorithm)
 
@@ -322,17 +333,22 @@ def _truncate_open_episodes(buffer: Any) -> None:
         buffer.timeouts[last][is_open] = 1
 
 
+def torch_states(device: torch.device) -> TorchStates:
+    """The states of torch's generators; those of GPUs where ``device`` is one."""
+    return torch.get_rng_state(), torch.cuda.get_rng_state_all() if device.type == "cuda" else []
+
+
 def _rng_state(model: BaseAlgorithm) -> dict[str, Any]:
     version, internal, gauss = random.getstate()
-    on_gpu = model.device.type == "cuda"
+    on_cpu, on_gpus = getattr(model, "states_before_noise", None) or torch_states(model.device)
     # SB3 draws from NumPy's global generator (replay sampling, action noise).
     state: Any = np.random.get_state(legacy=False)  # noqa: NPY002
     numpy_state = {**state, "state": {"key": state["state"]["key"].tolist(), "pos": int(state["state"]["pos"])}}
     return {
         "python": [version, list(internal), gauss],
         "numpy": numpy_state,
-        "torch": torch.get_rng_state().numpy().tobytes().hex(),
-        "cuda": [state.numpy().tobytes().hex() for state in torch.cuda.get_rng_state_all()] if on_gpu else [],
+        "torch": on_cpu.numpy().tobytes().hex(),
+        "cuda": [state.numpy().tobytes().hex() for state in on_gpus],
         "action_space": model.action_space.np_random.bit_generator.state,
     }
 

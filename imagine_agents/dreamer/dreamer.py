@@ -417,7 +417,7 @@ class Dreamer(SequenceAlgorithm):
         return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing", "last_checkpoint"]
+        return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         return ["policy", "policy.optimizer"], []

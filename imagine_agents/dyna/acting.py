@@ -44,6 +44,10 @@ def explored(model: OffPolicyAlgorithm, observation: Observation, noise: float) 
         noise: The chance that a discrete action is replaced by a random one, row by row (SB3's ε-greedy ``predict``
             draws once for the whole batch); the standard deviation of what is added to the actions of TD3 and DDPG.
     """
+    rows = len(next(iter(observation.values())) if isinstance(observation, dict) else observation)
+    actor: Any = getattr(model.policy, "actor", None)
+    if model.use_sde and len(actor.action_dist.exploration_matrices) != rows:
+        actor.reset_noise(rows)  # some rows have ended: SB3 would have the same noise for all others
     action, _ = chosen(model, observation)
     space = model.action_space
     if isinstance(space, spaces.Discrete):

@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
@@ -30,7 +31,7 @@ from imagine_agents.dyna.branching import Expansion, branches, dreaming_from, ex
 from imagine_agents.dyna.defaults import dyna_defaults, off_policy_algorithm
 from imagine_agents.dyna.layout import rewards_for_policy
 from imagine_agents.dyna.replay_buffer import MixedReplayBuffer
-from imagine_agents.dyna.schedule import checked_horizon, horizon_at
+from imagine_agents.dyna.schedule import Horizon, checked_horizon, horizon_at, is_whole
 from imagine_agents.dyna.transitions import ImaginedBuffer, Transitions
 from imagine_envs.dreams import Dream
 from imagine_envs.dreams.dream import DreamState
@@ -66,7 +67,7 @@ class Dyna(SequenceAlgorithm):
     unchanged, learns from a batch of both. Only real steps count as ``num_timesteps``.
 
     The object is also one of the algorithm's class: ``Dyna("MlpPolicy", env, algorithm=SAC)`` is a ``SAC``, with its
-    attributes, policies and files.
+    attributes and policies. Its files hold the world too: ``Dyna.load`` reads them.
 
     Source: Sutton, "Dyna, an integrated architecture for learning, planning, and reacting" (1991); Janner et al., "When
     to trust your model: model-based policy optimization" (MBPO, 2019), algorithm 2; Feinberg et al., "Model-based value
@@ -88,8 +89,8 @@ class Dyna(SequenceAlgorithm):
             the model is unsure), ``uncertainty_penalty``, ``temperature``, … .
         model_train_freq: Real steps between two fits.
         real_ratio: The share of real steps in each batch (MBPO: 0.05); 1 imagines nothing.
-        rollouts_per_step: Branches for each real step (MBPO: 400).
-        rollout_freq: Real steps between two rounds of branches.
+        rollouts_per_step: Branches for each real step since the last round (MBPO: 400).
+        rollout_freq: Real steps between two rounds of branches, at least: rounds take place before gradient steps.
         horizon: Steps of a branch: a number, or ``(start, end, from, to)``: ``from`` until ``start``, then linearly to
             ``to`` at ``end``, in real steps or in fractions of all of them. (MBPO's [20, 150, 1, 15] is in epochs of
             1,000 steps.)
@@ -130,6 +131,7 @@ class Dyna(SequenceAlgorithm):
 
     resumes_exactly: ClassVar[bool] = True
     algorithm: type[OffPolicyAlgorithm]
+    horizon: Horizon
     replay_buffer: MixedReplayBuffer | None
 
     def __init__(
@@ -175,28 +177,6 @@ class Dyna(SequenceAlgorithm):
                 raise ValueError("env is None; an environment, or its id, was expected (only load() does without)")
             united_with = off_policy_algorithm(algorithm, env.action_space)
             self.__class__ = _united(type(self), united_with)
-        for name, value in (
-            ("model_train_freq", model_train_freq),
-            ("rollouts_per_step", rollouts_per_step),
-            ("rollout_freq", rollout_freq),
-        ):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
-        if not 0 <= real_ratio <= 1:
-            raise ValueError(f"real_ratio={real_ratio} must lie between 0 and 1")
-        if retain_steps < rollout_freq:
-            raise ValueError(
-                f"retain_steps={retain_steps} is less than rollout_freq={rollout_freq}: one round of branches would "
-                "not fit into the imagined buffer"
-            )
-        if not (np.isfinite(rollout_noise) and rollout_noise >= 0):
-            raise ValueError(f"rollout_noise={rollout_noise} must be finite and not negative")
-        if value_expansion < 0:
-            raise ValueError(f"value_expansion={value_expansion} must be a number of steps, 0 or more")
-        check_names("fit_kwargs", fit_kwargs, fit, fit_model)
-        check_names("dream_kwargs", dream_kwargs, Dream.__init__)
-        if taken := sorted(set(dream_kwargs or {}) & set(_NOT_FOR_THE_DREAM)):
-            raise ValueError(f"dream_kwargs has {', '.join(taken)}; where and how far branches go, Dyna itself says")
         own = {
             "learning_rate": learning_rate,
             "buffer_size": buffer_size,
@@ -211,7 +191,6 @@ class Dyna(SequenceAlgorithm):
         }
         own = {name: value for name, value in own.items() if value is not None}
         self.algorithm = united_with
-        self.horizon = checked_horizon(horizon)
         self.family = family_of(world_model, world_model_kwargs)
         self._given_model = world_model if isinstance(world_model, WorldModel) else None
         common: dict[str, Any] = {
@@ -229,9 +208,10 @@ class Dyna(SequenceAlgorithm):
         self.fit_kwargs = dict(fit_kwargs or {})
         self.dream_kwargs = dict(dream_kwargs or {})
         self.model_train_freq = model_train_freq
-        self.real_ratio = float(real_ratio)
+        self.real_ratio = real_ratio
         self.rollouts_per_step = rollouts_per_step
         self.rollout_freq = rollout_freq
+        self.horizon = horizon  # type: ignore[assignment]  # until it is checked
         self.retain_steps = retain_steps
         self.rollout_noise = rollout_noise
         self.value_expansion = value_expansion
@@ -247,19 +227,16 @@ class Dyna(SequenceAlgorithm):
     # --- what SB3 asks of an algorithm ------------------------------------------------------------------------------
 
     def _setup_model(self) -> None:
+        self._check_settings()  # here, as `load` may have changed them
+        self.replay_buffer_class = MixedReplayBuffer
+        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, "real_ratio": self.real_ratio}
         if self.env is not None:
             self._check_env()
-            self.replay_buffer_class = MixedReplayBuffer
-            self.replay_buffer_kwargs = {
-                "world_observation_space": untransposed(self.env).observation_space,
-                "real_ratio": self.real_ratio,
-            }
+            self.replay_buffer_kwargs["world_observation_space"] = untransposed(self.env).observation_space
         super()._setup_model()
         assert self.replay_buffer is not None
+        self._identify()
         replay = self.replay_buffer.replay
-        if self.env is not None and not len(replay):
-            identity = stepper_for(untransposed(self.env)).identity()
-            replay.env_id, replay.env_kwargs, replay.max_episode_steps = identity
         self.world_model = build(
             self._given_model,
             self.family,
@@ -270,7 +247,41 @@ class Dyna(SequenceAlgorithm):
         )
         self.world_model_kwargs = self.world_model.hyperparameters()
         self._check_world()
-        self.replay_buffer.expand = self._expand if self.value_expansion else None
+
+    def _check_settings(self) -> None:
+        for name, least in (
+            ("model_train_freq", 1),
+            ("rollouts_per_step", 1),
+            ("rollout_freq", 1),
+            ("retain_steps", 1),
+            ("value_expansion", 0),
+        ):
+            if not is_whole(value := getattr(self, name)) or value < least:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+        if self.retain_steps < self.rollout_freq:
+            raise ValueError(
+                f"retain_steps={self.retain_steps} is less than rollout_freq={self.rollout_freq}: one round of "
+                "branches would not fit into the imagined buffer"
+            )
+        if not 0 <= self.real_ratio <= 1:
+            raise ValueError(f"real_ratio={self.real_ratio} must lie between 0 and 1")
+        if not (np.isfinite(self.rollout_noise) and self.rollout_noise >= 0):
+            raise ValueError(f"rollout_noise={self.rollout_noise} must be finite and not negative")
+        if isinstance(self.action_space, spaces.Discrete) and self.rollout_noise > 1:
+            raise ValueError(f"rollout_noise={self.rollout_noise} must be at most 1: the chance of a random action")
+        self.horizon = checked_horizon(self.horizon)
+        check_names("fit_kwargs", self.fit_kwargs, fit, fit_model)
+        check_names("dream_kwargs", self.dream_kwargs, Dream.__init__)
+        if taken := sorted(set(self.dream_kwargs) & set(_NOT_FOR_THE_DREAM)):
+            raise ValueError(f"dream_kwargs has {', '.join(taken)}; where and how far branches go, Dyna itself says")
+
+    def _identify(self) -> None:
+        """Says to an empty replay what environment it will be of."""
+        assert self.replay_buffer is not None
+        replay = self.replay_buffer.replay
+        if self.env is not None and not len(replay):
+            identity = stepper_for(untransposed(self.env)).identity()
+            replay.env_id, replay.env_kwargs, replay.max_episode_steps = identity
 
     def _check_env(self) -> None:
         if self._vec_normalize_env is not None and isinstance(self.env, VecTransposeImage):
@@ -305,6 +316,7 @@ class Dyna(SequenceAlgorithm):
         """Sets the real environment (of the same spaces); experience so far is kept."""
         super().set_env(env, force_reset)
         self._check_env()
+        self._identify()
 
     @property
     def world(self) -> World | None:
@@ -343,6 +355,8 @@ class Dyna(SequenceAlgorithm):
             if self.real_ratio < 1 and self.world is not None and self._is_due(self._branched_at, self.rollout_freq):
                 self._branch()
                 self._branched_at = self.num_timesteps
+        assert self.replay_buffer is not None
+        self.replay_buffer.expand = self._expand if self.value_expansion and self.world is not None else None
         super().train(gradient_steps, batch_size)
 
     def _is_due(self, last: int | None, every: int) -> bool:
@@ -352,6 +366,8 @@ class Dyna(SequenceAlgorithm):
         """Whether there is enough to fit a world on: until then all steps that are learned from are real."""
         assert self.replay_buffer is not None
         replay, length = self.replay_buffer.replay, self.world_model.sequence_length
+        if self.world_data is not None and replay.num_transitions < self.model_train_freq:
+            return False  # it was loaded without its experience: a few steps would only spoil it
         if not self.world_model.can_learn or length == 2:
             return replay.num_transitions >= (_FEWEST if self.world_model.can_learn else 1)
         return replay.longest >= length and len(replay.window_index(length)) >= _FEWEST
@@ -379,7 +395,8 @@ class Dyna(SequenceAlgorithm):
         buffer = self.replay_buffer
         assert buffer is not None
         length = horizon_at(self.horizon, self.num_timesteps, self._total_timesteps)
-        rows = self.rollouts_per_step * self.rollout_freq
+        passed = self.rollout_freq if self._branched_at is None else self.num_timesteps - self._branched_at
+        rows = self.rollouts_per_step * passed
         buffer.imagined.resize(self.rollouts_per_step * self.retain_steps * length)
         with frozen(self, rows):
             state, observation = self._real_states(rows)
@@ -446,12 +463,19 @@ class Dyna(SequenceAlgorithm):
     def load(  # type: ignore[override]
         cls, path: Any, env: GymEnv | None = None, *, custom_objects: dict[str, Any] | None = None, **kwargs: Any
     ) -> Self:
-        """See SB3's; the class of the algorithm is read from the file."""
+        """See SB3's; the class of the algorithm is read from the file.
+
+        Keyword arguments are those of the constructor, as rl_zoo3 gives them all. Algorithm and world are those of the
+        file: they may be named, not changed.
+
+        Raises:
+            ValueError: If the file is of something else, or an argument makes no sense for it.
+        """
         data = load_from_zip_file(path, custom_objects=custom_objects, device="cpu")[0] or {}
         if "algorithm" not in data:
             raise ValueError(f"{path} does not say which algorithm it is of; a file that Dyna saved was expected")
         united: Any = super(Dyna, _united(cls, data["algorithm"]))
-        model: Self = united.load(path, env, custom_objects=custom_objects, **kwargs)
+        model: Self = united.load(path, env, custom_objects=custom_objects, **_changes(data, kwargs))
         return model
 
     def set_parameters(
@@ -493,7 +517,7 @@ class Dyna(SequenceAlgorithm):
             imagined.add(rows)
 
     def _excluded_save_params(self) -> list[str]:
-        return [*super()._excluded_save_params(), "_given_model", "_world", "_dream", "last_checkpoint"]
+        return [*super()._excluded_save_params(), "_given_model", "_world", "_dream"]
 
     def _get_torch_save_params(self) -> tuple[list[str], list[str]]:
         state_dicts, variables = super()._get_torch_save_params()
@@ -528,6 +552,34 @@ def _merged(algorithm: type[OffPolicyAlgorithm], further: dict[str, Any], own: d
             f"{', '.join(sorted(set(known) - ours - set(_NOT_FOR_THE_ALGORITHM) - {'_init_setup_model'}))}"
         )
     return {**dyna_defaults(algorithm), **further, **own}
+
+
+def _changes(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The attributes that constructor arguments change of a file's.
+
+    Raises:
+        ValueError: If one is of another algorithm or world.
+    """
+    changes = dict(given)
+    further = changes.pop("algorithm_kwargs", None) or {}
+    _merged(saved["algorithm"], further, {})  # checks their names
+    algorithm = changes.pop("algorithm", None)
+    if algorithm is not None and off_policy_algorithm(algorithm, saved["action_space"]) is not saved["algorithm"]:
+        raise ValueError(f"algorithm={algorithm!r} was given; the file is of {saved['algorithm'].__name__}")
+    world_model = changes.pop("world_model", saved["family"])
+    if isinstance(world_model, WorldModel):
+        raise ValueError("world_model is made already; the file has its own")
+    if family_of(world_model, None) != saved["family"]:
+        raise ValueError(f"world_model={world_model!r} was given; the file's is of family {saved['family']!r}")
+    for name, value in (changes.pop("world_model_kwargs", None) or {}).items():
+        known = saved["world_model_kwargs"]
+        if name not in known or _listed(value) != _listed(known[name]):
+            raise ValueError(f"world_model_kwargs has {name}={value!r}; the file's world has {known.get(name)!r}")
+    return {**changes, **further}
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, (tuple, list)) else value
 
 
 def _drawn_seed() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
-__all__ = ["Horizon", "checked_horizon", "horizon_at"]
+__all__ = ["Horizon", "checked_horizon", "horizon_at", "is_whole"]
 
 Horizon = tuple[float, float, int, int]
 """(start, end, from, to): ``from`` steps until ``start``, then linearly up (or down) to ``to`` steps at ``end``."""
@@ -24,12 +24,12 @@ def checked_horizon(horizon: int | Sequence[float]) -> Horizon:
         ValueError: If it makes no sense.
     """
     meant = "a whole number of at least 1, or (start, end, from, to) was expected"
-    if _is_whole(horizon) and horizon >= 1:  # type: ignore[operator]
+    if is_whole(horizon) and horizon >= 1:  # type: ignore[operator]
         return 0, 0, int(horizon), int(horizon)  # type: ignore[arg-type]
     if isinstance(horizon, str) or not isinstance(horizon, Sequence) or len(horizon) != 4:
         raise ValueError(f"horizon={horizon!r}: {meant}")
     start, end, first, last = horizon
-    if not (_is_whole(first) and _is_whole(last) and min(first, last) >= 1):
+    if not (is_whole(first) and is_whole(last) and min(first, last) >= 1):
         raise ValueError(
             f"horizon={horizon!r} goes from {first!r} to {last!r} steps; whole numbers of at least 1 were expected"
         )
@@ -66,12 +66,13 @@ def horizon_at(schedule: Horizon, num_timesteps: int, total_timesteps: int) -> i
 
 
 def _is_fractional(start: float, end: float) -> bool:
-    return end <= 1 and not (_is_whole(start) and _is_whole(end))
+    return end <= 1 and not (is_whole(start) and is_whole(end))
 
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _is_whole(value: Any) -> bool:
+def is_whole(value: Any) -> bool:
+    """Whether a number is an integer, of Python or NumPy."""
     return isinstance(value, Integral) and not isinstance(value, bool)

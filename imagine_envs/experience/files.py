@@ -39,20 +39,21 @@ _DTYPES = {
 }  # fmt: skip
 
 
-def save(replay: Replay, path: Path) -> None:
+def save(replay: Replay, path: Path, overwrite: bool) -> None:
     """See :meth:`Replay.save`."""
     recover_directory(path)
     if path.is_dir() and any(path.iterdir()):
         old = _read_index(path)
-        if old["revision"] not in replay._revisions:
+        if old["revision"] in replay._revisions:
+            _write(replay, path, old)
+            return
+        if not overwrite:
             raise StorageError(
                 f"{path} holds another replay, or a later state of this one; a free name was expected, or the "
                 "directory that this replay was last saved to or loaded from"
             )
-        _write(replay, path, old)
-    else:
-        with atomic_directory(path, overwrite=path.is_dir()) as directory:
-            _write(replay, directory, None)
+    with atomic_directory(path, overwrite=path.is_dir()) as directory:
+        _write(replay, directory, None)
 
 
 def _write(replay: Replay, path: Path, old: dict[str, Any] | None) -> None:

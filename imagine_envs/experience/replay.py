@@ -586,18 +586,22 @@ class Replay:
 
     # --- storage ----------------------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
+    def save(self, path: str | Path, *, overwrite: bool = False) -> None:
         """Writes the replay as a directory: ``index.json`` and one safetensors file for each chunk.
 
         Saving again to the same directory writes only what has changed since. The index is replaced last, in one
         step, and files that it no longer names are removed after that: a process killed at any instruction leaves a
         directory that loads, in the old state or in the new.
 
+        Args:
+            path: The directory.
+            overwrite: Whether to replace another replay that is there; it is kept until the new one is whole.
+
         Raises:
-            StorageError: If ``path`` holds anything but an earlier state of this replay.
+            StorageError: If ``path`` holds another replay and ``overwrite`` is false, or anything else.
             ValueError: If ``env_kwargs`` holds something that JSON cannot express.
         """
-        files.save(self, Path(path))
+        files.save(self, Path(path), overwrite)
 
     @classmethod
     def load(cls, path: str | Path, *, mmap: bool = False) -> Replay:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from stable_baselines3 import DDPG, DQN, PPO, SAC, TD3
 from stable_baselines3.common.buffers import ReplayBuffer
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 from stable_baselines3.common.evaluation import evaluate_policy
-from stable_baselines3.common.noise import NormalActionNoise
+from stable_baselines3.common.noise import NormalActionNoise, OrnsteinUhlenbeckActionNoise
 from stable_baselines3.common.torch_layers import FlattenExtractor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecNormalize
 from torch import Tensor
@@ -190,6 +191,24 @@ def test_fits_and_rounds_of_branches_take_their_turns(
     assert fitted[len(fits)] == branched[len(rounds)] == fits[0]  # the count begins anew, and so do the fits
 
 
+@pytest.mark.parametrize(
+    ("n_envs", "train_freq"), [(1, 1), (1, 7), (3, 1), (1, (1, "episode"))], ids=["1", "7", "3 envs", "episode"]
+)
+def test_every_real_step_has_its_branches_whenever_the_rounds_are(n_envs: int, train_freq: Any) -> None:
+    model = on_line(n_envs=n_envs, train_freq=train_freq, rollout_freq=2, rollouts_per_step=3, horizon=1)
+    begun: list[int] = []
+    branch = model._branch
+
+    def noted() -> None:
+        branch()
+        begun.append(model.num_timesteps)
+
+    model._branch = noted  # type: ignore[method-assign]
+    model.learn(60)
+    assert len(begun) > 1
+    assert model.dream_steps == 3 * (2 + begun[-1] - begun[0])  # the first round is of `rollout_freq` steps
+
+
 def test_branches_are_as_many_and_as_long_as_was_asked_for() -> None:
     world = line_model(end=np.inf)
     model = on_line(
@@ -311,13 +330,31 @@ def test_uncertain_branches_are_cut_off(monkeypatch: pytest.MonkeyPatch) -> None
     assert lengths[0.5] < lengths[None]
 
 
-def test_until_there_is_a_world_all_steps_are_real() -> None:
-    model = small(env=lines(), algorithm="SAC", learning_starts=1, real_ratio=0.0).learn(8)
+@pytest.mark.parametrize("expansion", [0, 2])
+def test_until_there_is_a_world_all_steps_are_real(expansion: int) -> None:
+    model = small(env=lines(), algorithm="SAC", learning_starts=1, real_ratio=0.0, value_expansion=expansion).learn(8)
     assert model._n_updates == 7
     assert model.world is None
     model.learn(12, reset_num_timesteps=False)
     assert model.world is not None
     assert model.dream_steps
+
+
+def test_a_world_that_was_loaded_without_its_experience_is_kept_until_there_is_some(tmp_path: Path) -> None:
+    model = small(env=lines(), algorithm="SAC", model_train_freq=20).learn(40)
+    model.save(tmp_path / "model")
+    again = Dyna.load(tmp_path / "model", lines())
+    assert model.world is not None
+    assert again.learn(19).world.digest == model.world.digest  # type: ignore[union-attr]
+    assert again.dream_steps > model.dream_steps  # what it knows is dreamed at once
+    assert again.learn(5, reset_num_timesteps=False).world.digest != model.world.digest  # type: ignore[union-attr]
+
+
+def test_gsde_explores_every_branch_in_its_own_way_after_some_have_ended() -> None:
+    model = on_line(algorithm_kwargs={"use_sde": True})
+    for rows in (50, 49, 3):
+        with torch.no_grad():
+            assert len(set(model._explore(torch.ones(rows, 1)).flatten().tolist())) == rows
 
 
 def test_a_real_ratio_of_one_imagines_nothing_and_fits_nothing() -> None:
@@ -558,6 +595,10 @@ def image_env() -> Any:
         ({"rollout_freq": 0}, "rollout_freq=0"),
         ({"rollout_freq": 50, "retain_steps": 49}, "retain_steps=49 is less than rollout_freq=50"),
         ({"rollout_noise": -1.0}, "rollout_noise"),
+        ({"rollout_noise": 1.5, "env": lines(discrete=True)}, "rollout_noise=1.5 must be at most 1"),
+        ({"rollouts_per_step": 2.5}, "rollouts_per_step=2.5 must be a whole number of at least 1"),
+        ({"value_expansion": 1.5}, "value_expansion=1.5 must be a whole number of at least 0"),
+        ({"model_train_freq": float("nan")}, "model_train_freq=nan must be a whole number"),
         ({"horizon": 0}, "horizon=0"),
         ({"horizon": (5, 2, 1, 3)}, "start ≤ end"),
         ({"fit_kwargs": {"epochs": 3}}, "fit_kwargs has epochs"),
@@ -635,6 +676,69 @@ def test_sb3s_checkpoints_hold_the_experience_too(tmp_path: Path) -> None:
     assert len(again.replay_buffer.imagined)
 
 
+def test_sb3s_checkpoints_replace_those_of_another_run(tmp_path: Path) -> None:
+    for steps in (20, 30):
+        model = on_line(DQN, learning_starts=10).learn(steps, CheckpointCallback(20, str(tmp_path), "a", True))
+        model.save_replay_buffer(tmp_path / "again")
+        model.save_replay_buffer(tmp_path / "again")
+        model.load_replay_buffer(tmp_path / "again")
+        assert model.replay_buffer is not None
+        assert model.replay_buffer.replay.num_transitions == steps
+    (tmp_path / "again" / "real" / "index.json").write_text("{}")
+    with pytest.raises(StorageError):  # no replay: who knows what it is
+        model.save_replay_buffer(tmp_path / "again")
+
+
+def test_a_file_takes_the_settings_that_it_was_trained_with(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "algorithm": "sac",
+        "algorithm_kwargs": {"ent_coef": 0.5},
+        "world_model": "ensemble",
+        "world_model_kwargs": {"hidden": (8,)},
+        "horizon": (10, 20, 1, 3),
+        "real_ratio": 0.25,
+        "learning_rate": 0.01,
+    }
+    small(env=lines(), **settings, fit_kwargs={"max_epochs": 1}).learn(20).save(tmp_path / "model")
+    model = Dyna.load(tmp_path / "model", lines(), **settings).learn(20)
+    assert (model.horizon, model.ent_coef, model.learning_rate) == ((10, 20, 1, 3), 0.5, 0.01)  # type: ignore[attr-defined]
+    model.save(tmp_path / "model")
+    other = {**settings, "horizon": 2, "real_ratio": 1.0, "algorithm_kwargs": {"ent_coef": 0.1}}
+    model = Dyna.load(tmp_path / "model", lines(), **other).learn(15)
+    assert (model.horizon, model.ent_coef) == ((0, 0, 2, 2), 0.1)  # type: ignore[attr-defined]
+    assert model.replay_buffer.real_ratio == 1.0  # type: ignore[union-attr]
+    assert isinstance(model, SAC)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"algorithm": "td3"}, "algorithm='td3' was given; the file is of SAC"),
+        ({"algorithm_kwargs": {"policy_delay": 2}}, "policy_delay cannot be given to SAC"),
+        ({"world_model": "copy"}, "world_model='copy' was given; the file's is of family 'ensemble'"),
+        ({"world_model": line_model()}, "the file has its own"),
+        ({"world_model_kwargs": {"hidden": [9]}}, r"world_model_kwargs has hidden=\[9\]; the file's world has"),
+        ({"real_ratio": 7.0}, "real_ratio=7.0 must lie between 0 and 1"),
+        ({"horizon": 0}, "horizon=0"),
+        ({"dream_kwargs": {"penalty": 1}}, "dream_kwargs has penalty"),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_a_file_refuses_what_it_cannot_be(kwargs: dict[str, Any], message: str, tmp_path: Path) -> None:
+    small(env=lines(), algorithm=SAC).save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        Dyna.load(tmp_path / "model", lines(), **kwargs)
+
+
+def test_an_environment_that_is_set_after_loading_is_known_to_the_world(tmp_path: Path) -> None:
+    small("MlpPolicy", "CartPole-v1").save(tmp_path / "model")
+    model = Dyna.load(tmp_path / "model")
+    model.set_env(gym.make("CartPole-v1"))
+    model.learn(25)
+    assert model.world is not None
+    assert (model.world.spec.env_id, model.world.spec.max_episode_steps) == ("CartPole-v1", 500)
+
+
 def test_a_loaded_world_is_the_one_that_was_saved(tmp_path: Path) -> None:
     model = small(env=lines(), algorithm="SAC", model_train_freq=10).learn(40)
     model.save(tmp_path / "model")
@@ -658,17 +762,27 @@ def test_a_model_goes_on_in_another_number_of_environments(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "n_envs", "expansion", "before"),
-    [(SAC, 1, 0, 24), (DQN, 1, 2, 37), (SAC, 2, 1, 40), (CrossQ, 1, 0, 31), (TD3, 1, 0, 8)],
+    ("algorithm", "n_envs", "expansion", "before", "explores"),
+    [
+        (SAC, 1, 0, 24, {}),
+        (DQN, 1, 2, 37, {}),
+        (SAC, 2, 1, 40, {}),
+        (CrossQ, 1, 0, 31, {}),
+        (TD3, 1, 0, 8, {}),
+        (SAC, 1, 0, 24, {"algorithm_kwargs": {"use_sde": True}, "train_freq": 4}),
+        (TD3, 2, 0, 24, {"action_noise": OrnsteinUhlenbeckActionNoise(np.zeros(1), np.ones(1))}),
+    ],
+    ids=["SAC", "DQN", "SAC, 2 environments", "CrossQ", "TD3", "gSDE", "Ornstein-Uhlenbeck"],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
-    algorithm: Any, n_envs: int, expansion: int, before: int, tmp_path: Path
+    algorithm: Any, n_envs: int, expansion: int, before: int, explores: dict[str, Any], tmp_path: Path
 ) -> None:
     def made() -> Dyna:
         return small(
             env=lines(n_envs, discrete=algorithm is DQN),
             algorithm=algorithm,
             value_expansion=expansion,
+            **copy.deepcopy(explores),
             horizon=(20, 50, 1, 3),
             retain_steps=7,  # the ring is full soon, and changes its size
         )

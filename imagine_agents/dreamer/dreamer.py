@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, ClassVar
 
 import numpy as np
@@ -44,7 +45,8 @@ class Dreamer(SequenceAlgorithm):
     - V1: the mode of the actor's distribution is tanh(μ), not the likeliest of 100 samples; discrete actions have
       straight-through gradients; exploration keeps its noise throughout; there is no action repeat (wrap the
       environment in ``gymnasium.wrappers.RepeatAction``); the termination head is learned always; the actor's last
-      layer begins small, as V3's does.
+      layer begins small, as V3's does; windows and prefill are V3's unless they are given (V1: ``batch_size=50,
+      batch_length=50, learning_starts=5_000``).
     - Both: the first ``learning_starts`` actions are random; there are no updates at all before.
 
     Args:
@@ -137,19 +139,8 @@ class Dreamer(SequenceAlgorithm):
         if preset not in BEHAVIOURS:
             raise ValueError(f"preset={preset!r} must be one of {', '.join(map(repr, BEHAVIOURS))}")
         behaviour = BEHAVIOURS[preset]
-        for name, value, least in (
-            ("batch_size", batch_size, 1),
-            ("batch_length", batch_length, 2),
-            ("horizon", horizon, 1),
-        ):
-            if value < least:
-                raise ValueError(f"{name}={value} must be at least {least}")
-        if imag_last is not None and not 2 <= imag_last <= batch_length:
-            raise ValueError(f"imag_last={imag_last} must lie between 2 and batch_length={batch_length}")
-        if not train_ratio > 0:
-            raise ValueError(f"train_ratio={train_ratio} must be positive")
-        if not 0 <= random_repeat <= 1:
-            raise ValueError(f"random_repeat={random_repeat} must be a probability")
+        if "sequence_length" in (replay_buffer_kwargs or {}):
+            raise ValueError("replay_buffer_kwargs has sequence_length, which batch_length says")
         super().__init__(
             policy=policy,
             env=env,  # type: ignore[arg-type]
@@ -162,7 +153,7 @@ class Dreamer(SequenceAlgorithm):
             train_freq=1,
             gradient_steps=0,
             replay_buffer_class=replay_buffer_class or SequenceReplayBuffer,
-            replay_buffer_kwargs={"sequence_length": batch_length, **(replay_buffer_kwargs or {})},
+            replay_buffer_kwargs=replay_buffer_kwargs,
             policy_kwargs={
                 "preset": preset,
                 "size": size,
@@ -198,6 +189,8 @@ class Dreamer(SequenceAlgorithm):
             self._setup_model()
 
     def _setup_model(self) -> None:
+        self._check_settings()  # here, as `load` may have changed them
+        self.replay_buffer_kwargs = {**self.replay_buffer_kwargs, "sequence_length": self.batch_length}
         super()._setup_model()
         if self.device.type == "cpu":
             keep_freed_memory()
@@ -208,6 +201,26 @@ class Dreamer(SequenceAlgorithm):
             if self._streams["device"] == self.device.type:  # other kinds have other states
                 self._acting.set_state(torch.tensor(self._streams["acting"], dtype=torch.uint8))
                 self._learning.set_state(torch.tensor(self._streams["learning"], dtype=torch.uint8))
+
+    def _check_settings(self) -> None:
+        for name, smallest in (("batch_size", 1), ("batch_length", 2), ("horizon", 1), ("learning_starts", 0)):
+            if not isinstance(value := getattr(self, name), (int, np.integer)) or value < smallest:
+                raise ValueError(f"{name}={value!r} must be a whole number of at least {smallest}")
+        if self.imag_last is not None and not 2 <= self.imag_last <= self.batch_length:
+            raise ValueError(f"imag_last={self.imag_last} must lie between 2 and batch_length={self.batch_length}")
+        for name in ("random_repeat", "gamma", "gae_lambda"):
+            if not 0 <= (value := getattr(self, name)) <= 1:
+                raise ValueError(f"{name}={value} must lie between 0 and 1")
+        for name in ("train_ratio", "max_grad_norm"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name}={value} must be positive")
+        for name in ("ent_coef", "exploration_noise"):
+            if not isinstance(value := getattr(self, name), (int, float)) or not 0 <= value < np.inf:
+                raise ValueError(f"{name}={value!r} must be a number, and not negative")
+        for name in ("preset", "size", "representation"):  # the networks are those of the file
+            saved = self.policy_kwargs[name]
+            if (value := vars(self).get(name, saved)) != saved:
+                raise ValueError(f"{name}={value!r} was given; the networks of the file are of {saved!r}")
 
     def set_random_seed(self, seed: int | None = None) -> None:
         """See SB3's. Acting, learning and the choice of sequences have streams that do not disturb one another."""
@@ -265,7 +278,7 @@ class Dreamer(SequenceAlgorithm):
             fresh = policy.world.actions(to_tensor(random, self.action_space, device))
             chosen = torch.where(repeated[:, None], last, fresh)
         elif self.exploration_noise:
-            chosen = self._explore(chosen)
+            chosen = policy.taken(self._explore(chosen))
         self._remembered = tuple(part.cpu().numpy() for part in (*remembered[:-1], chosen))
         action = policy.to_env(chosen)
         return action, action
@@ -309,7 +322,7 @@ class Dreamer(SequenceAlgorithm):
             batch_size: Windows in each; None is that of the constructor.
 
         Raises:
-            FloatingPointError: If a loss is not finite. Nothing that follows from it was saved.
+            FloatingPointError: If a loss or a weight is not finite. Nothing that follows from it was saved.
         """
         self.policy.set_training_mode(True)
         self._update_learning_rate(self.policy.optimizer)
@@ -323,19 +336,24 @@ class Dreamer(SequenceAlgorithm):
             metrics = self._update(batch)
             names = list(metrics)
             history.append(torch.stack([value.float() for value in metrics.values()]))
+        weights = torch.stack([parameter.detach().norm() for parameter in self.policy.parameters()]).norm()
         values: list[float] = []
         for values in torch.stack(history).tolist() if history else ():  # the first that anybody waits for
             self._n_updates += 1
             for name, value in zip(names, values, strict=True):
-                if not np.isfinite(value):
-                    saved = getattr(self, "last_checkpoint", None)
-                    raise FloatingPointError(
-                        f"{name} is {value} in update {self._n_updates} after {self.num_timesteps} real steps; "
-                        + (f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved before")
-                    )
+                self._check_finite(name, value)
+        self._check_finite("the norm of all weights", float(weights))  # a loss would say so one update too late
         for name, value in zip(names, values, strict=True):
             self.logger.record(name, value)
         self.logger.record("train/n_updates", self._n_updates, exclude="tensorboard")
+
+    def _check_finite(self, name: str, value: float) -> None:
+        if not np.isfinite(value):
+            saved = getattr(self, "last_checkpoint", None)
+            raise FloatingPointError(
+                f"{name} is {value} in update {self._n_updates} after {self.num_timesteps} real steps; "
+                + (f"the last good checkpoint is {saved}" if saved else "no checkpoint was saved before")
+            )
 
     def _update(self, batch: Batch) -> dict[str, Tensor]:
         """One update; its metrics as tensors that nobody has waited for."""
@@ -414,7 +432,15 @@ class Dreamer(SequenceAlgorithm):
         progress_bar: bool = False,
     ) -> Self:
         """Learns from ``total_timesteps`` real steps; see SB3's."""
-        return super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        super().learn(total_timesteps, callback, log_interval, tb_log_name, reset_num_timesteps, progress_bar)
+        assert self.replay_buffer is not None
+        if self.num_timesteps > self.learning_starts and not self.replay_buffer.can_sample:
+            warnings.warn(
+                f"nothing was learned: no environment has made batch_length={self.batch_length} records yet, in "
+                f"{self.num_timesteps} real steps of {self.n_envs} environments",
+                stacklevel=2,
+            )
+        return self
 
     def _excluded_save_params(self) -> list[str]:
         return [*super()._excluded_save_params(), "_acting", "_learning", "_choosing"]

@@ -109,6 +109,7 @@ class DreamerPolicy(BasePolicy):
             vector_scale=vector_scale,
             architecture=architecture,
         )
+        self._whole = isinstance(action_space, spaces.Box) and np.issubdtype(action_space.dtype, np.integer)
         self.behaviour = BEHAVIOURS[preset]
         shape, features = self.world.architecture, self.world.num_features
         trunk = MLP(features, shape.units, self.behaviour.layers[0], shape.activation, shape.norm)
@@ -186,12 +187,18 @@ class DreamerPolicy(BasePolicy):
         noise = None
         if not deterministic:
             noise = self.actions.noise((len(first),), first.device, generator)
-        chosen = self.within_bounds(self.actions.sample(self.actor(self.world.features(state)), noise))
+        chosen = self.taken(self.within_bounds(self.actions.sample(self.actor(self.world.features(state)), noise)))
         return chosen, (state["deter"], state["stoch"], chosen)
 
     def within_bounds(self, action: Tensor) -> Tensor:
         """Encoded actions brought to [−1, 1]: a / max(1, |a|), entry by entry."""
         return action / action.detach().abs().clamp_min(1.0)
+
+    def taken(self, action: Tensor) -> Tensor:
+        """Encoded actions as the environment takes them, which rounds those of a Box of integers."""
+        if not self._whole:
+            return action
+        return self.world.actions(to_tensor(self.to_env(action), self.action_space, self.device))
 
     def predict(
         self,

@@ -26,7 +26,6 @@ def lambda_returns(reward: Tensor, going_on: Tensor, value: Tensor, lam: float |
     Returns:
         R_0 … R_{T−1}: ``[T, …]``.
     """
-    lam = torch.as_tensor(lam, dtype=reward.dtype, device=reward.device).expand_as(reward)
     one_step = reward + going_on * (1 - lam) * value
     further = going_on * lam
     returns = [value[-1]]
@@ -50,19 +49,21 @@ class ReturnRange(nn.Module):
     low: Tensor
     high: Tensor
     weight: Tensor
+    quantiles: Tensor
 
     def __init__(self, rate: float = 0.01) -> None:
         super().__init__()
         self.rate = rate
         for name in ("low", "high", "weight"):
             self.register_buffer(name, torch.zeros(()))
+        self.register_buffer("quantiles", torch.tensor([0.05, 0.95]), persistent=False)
 
     @torch.no_grad()
     def update(self, returns: Tensor) -> None:
         """Notes the returns of a batch."""
-        quantiles = torch.quantile(returns.flatten().float(), returns.new_tensor([0.05, 0.95]).float())
-        for average, new in ((self.low, quantiles[0]), (self.high, quantiles[1]), (self.weight, torch.ones(()))):
-            average.lerp_(new.to(average.device), self.rate)
+        low, high = torch.quantile(returns.flatten().float(), self.quantiles)
+        for average, new in ((self.low, low), (self.high, high), (self.weight, torch.ones_like(self.weight))):
+            average.lerp_(new, self.rate)
 
     @property
     def scale(self) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -25,6 +26,7 @@ from imagine_agents.dreamer import DreamerPolicy
 from imagine_agents.dreamer.behaviour import critic_loss, imagine, replay_value_loss
 from imagine_envs.experience import Batch
 from imagine_envs.spaces import to_tensor
+from imagine_envs.world_models.rssm.heads import TwoHotHead
 
 
 def tensors(model: Dreamer) -> dict[str, Tensor]:
@@ -270,7 +272,10 @@ def test_filtering_while_learning_is_that_of_predict(preset: str, count: int) ->
 
 
 @pytest.mark.parametrize("settings", [{}, {"preset": "v1", "exploration_noise": 0.5}])
-@pytest.mark.parametrize("action_space", [spaces.Discrete(3, start=2), spaces.Box(-2, 1, (2,), np.float32)])
+@pytest.mark.parametrize(
+    "action_space",
+    [spaces.Discrete(3, start=2), spaces.Box(-2, 1, (2,), np.float32), spaces.Box(-1, 6, (2,), np.int64)],
+)
 def test_what_is_remembered_is_the_action_that_was_taken(settings: Any, action_space: Any) -> None:
     recorder = Recorder()
     model = tiny(diaries(2, action_space=action_space), learning_starts=20, train_ratio=1e-9, **settings)
@@ -316,6 +321,20 @@ def test_random_actions_are_not_the_numbers_that_the_environment_draws() -> None
     arrived = ~records.first[0]
     cues = records.observation[0, arrived].argmax(-1).tolist()
     assert len(set(zip(cues, records.action[0, arrived].tolist(), strict=True))) == 9
+
+
+@pytest.mark.parametrize("preset", ["v3", "v1"])
+def test_exploration_noise_is_added_after_the_random_steps_where_the_preset_has_it(preset: str) -> None:
+    def actions(**settings: Any) -> Any:
+        recorder = Recorder()
+        tiny("Pendulum-v1", preset=preset, train_ratio=1e-9, **settings).learn(30, callback=recorder)
+        return np.concatenate(recorder.actions)
+
+    own, without, with_it = actions(), actions(exploration_noise=0.0), actions(exploration_noise=0.5)
+    assert np.array_equal(own, without) == (preset == "v3")
+    assert np.array_equal(without[:10], with_it[:10])
+    assert not np.isclose(without[10:], with_it[10:]).all(-1).any() or preset == "v1"
+    assert not np.allclose(without[10:], with_it[10:])
 
 
 @pytest.mark.parametrize("discrete", [True, False])
@@ -390,7 +409,9 @@ def test_learning_again_begins_anew_with_everything() -> None:
     recorder = Recorder()
     model = predictor(env, learning_starts=0, train_ratio=1e-9)
     without_noise(model.policy)
-    model.learn(5)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "nothing was learned")
+        model.learn(5)
     model.learn(5, callback=recorder)
     assert_is_the_log(stream(model.replay_buffer, 0), env.envs[0].unwrapped.log, env.observation_space)
     _, fresh = model.predict(recorder.observations[0])
@@ -622,6 +643,27 @@ def test_lower_precision_reaches_the_same_parameters(preset: str, kind: str) -> 
 
 
 @pytest.mark.parametrize("preset", ["v3", "v1"])
+def test_what_returns_are_made_of_is_not_rounded_where_precision_is_lower(preset: str) -> None:
+    model = formula(preset, DISCRETE)
+    policy = model.policy
+    with torch.autocast("cpu", torch.bfloat16):
+        start = {name: tensor.expand(5, -1) for name, tensor in policy.world.initial(1).items()}
+        dreamed = imagine(policy, start, torch.zeros(5, dtype=torch.bool), 3, 0.9, 0.95, model._learning)
+    assert dreamed.reward.dtype == dreamed.value.dtype == dreamed.returns.dtype == torch.float32
+    head = policy.critic
+    if isinstance(head, TwoHotHead):
+        parameters = torch.full((1, 255), -50.0)
+        parameters[0, head.columns[200]], parameters[0, head.columns[201]] = 3.0, 2.5
+        exact = head.mean(parameters)
+        with torch.autocast("cpu", torch.bfloat16):
+            assert torch.equal(head.mean(parameters.bfloat16()), exact)
+        assert exact != exact.bfloat16()
+    else:
+        assert dreamed.features.dtype == torch.float32
+        assert not torch.equal(dreamed.features, dreamed.features.bfloat16().float())
+
+
+@pytest.mark.parametrize("preset", ["v3", "v1"])
 def test_only_the_last_records_are_dreamed_from(preset: str) -> None:
     whole, part = (formula(preset, DISCRETE, imag_last=last) for last in (None, 2))
     batch = handmade(DISCRETE)
@@ -824,9 +866,17 @@ def test_normalised_environments() -> None:
     env = VecNormalize(diaries(2), gamma=0.99)
     model = tiny(env)
     batches = without_updates(model)
+    raw: list[Batch] = []
+    replay = model.replay_buffer.replay
+    sample = replay.sample
+    replay.sample = lambda *args: raw.append(sample(*args)) or raw[-1]  # type: ignore
     model.learn(40)
     assert len(batches) == 30
-    assert float(batches[-1].observation[..., 3].abs().max()) < 10
+    seen, stored = batches[-1], raw[-1]
+    np.testing.assert_allclose(seen.observation, env.normalize_obs(stored.observation.numpy()), rtol=1e-5)
+    np.testing.assert_allclose(seen.reward, env.normalize_reward(stored.reward.numpy()), rtol=1e-5)
+    assert not torch.equal(seen.observation, stored.observation)
+    assert not torch.equal(seen.reward, stored.reward)
     inner = env.venv.envs
     for i, diary in enumerate(inner):
         records = stream(model.replay_buffer, i)
@@ -854,9 +904,17 @@ SEEN = spaces.Box(-1, 1, (3,), np.float32)
         (ValueError, "size='2m' must be one of '1m'", {"size": "2m"}),
         (ValueError, "size='1m' was given, but preset='v1' brings its own sizes", {"size": "1m", "preset": "v1"}),
         (ValueError, "representation='pixels' must be one of", {"representation": "pixels"}),
-        (ValueError, "batch_length=1 must be at least 2", {"batch_length": 1}),
-        (ValueError, "batch_size=0 must be at least 1", {"batch_size": 0}),
-        (ValueError, "horizon=0 must be at least 1", {"horizon": 0}),
+        (ValueError, "batch_length=1 must be a whole number of at least 2", {"batch_length": 1}),
+        (ValueError, "batch_size=0 must be a whole number of at least 1", {"batch_size": 0}),
+        (ValueError, "horizon=0 must be a whole number of at least 1", {"horizon": 0}),
+        (ValueError, "horizon=3.0 must be a whole number of at least 1", {"horizon": 3.0}),
+        (ValueError, "learning_starts=-1 must be a whole number of at least 0", {"learning_starts": -1}),
+        (ValueError, "gamma=2.0 must lie between 0 and 1", {"gamma": 2.0}),
+        (ValueError, "gae_lambda=1.5 must lie between 0 and 1", {"gae_lambda": 1.5}),
+        (ValueError, "ent_coef='auto' must be a number", {"ent_coef": "auto"}),
+        (ValueError, "exploration_noise=-1 must be a number, and not negative", {"exploration_noise": -1}),
+        (ValueError, "max_grad_norm=-1 must be positive", {"max_grad_norm": -1, "preset": "v1"}),
+        (ValueError, "sequence_length, which batch_length says", {"replay_buffer_kwargs": {"sequence_length": 6}}),
         (ValueError, "train_ratio=0 must be positive", {"train_ratio": 0}),
         (ValueError, "train_ratio=nan must be positive", {"train_ratio": math.nan}),
         (ValueError, "an RSSM has no 'depths'", {"policy_kwargs": {"architecture": {"depths": 3}}}),
@@ -865,7 +923,7 @@ SEEN = spaces.Box(-1, 1, (3,), np.float32)
         (AssertionError, "only supports", {"env": Nowhere(spaces.MultiDiscrete([2, 2]), SEEN)}),
         (ValueError, "imag_last=1 must lie between 2 and batch_length=8", {"imag_last": 1}),
         (ValueError, "imag_last=9 must lie between 2 and batch_length=8", {"imag_last": 9}),
-        (ValueError, "random_repeat=1.5 must be a probability", {"random_repeat": 1.5}),
+        (ValueError, "random_repeat=1.5 must lie between 0 and 1", {"random_repeat": 1.5}),
         (ValueError, "an RSSM needs observations of Box", {"env": Nowhere(DISCRETE, spaces.MultiBinary(3))}),
         (NotImplementedError, "not supported", {"env": Nowhere(DISCRETE, spaces.Tuple((SEEN, SEEN)))}),
         (ValueError, "images of 6 × 6 pixels", {"env": Nowhere(DISCRETE, spaces.Box(0, 255, (6, 6, 3), np.uint8))}),
@@ -875,6 +933,28 @@ SEEN = spaces.Box(-1, 1, (3,), np.float32)
 def test_one_clear_error(error: Any, message: str, build: dict[str, Any]) -> None:
     with pytest.raises(error, match=message):
         tiny(**build)
+
+
+def test_what_learned_nothing_says_so() -> None:
+    model = tiny(diaries(4, lengths=(50,)), batch_length=8)
+    with pytest.warns(UserWarning, match="no environment has made batch_length=8 records yet, in 24 real steps of 4"):
+        model.learn(24)
+    assert model._n_updates == 0
+
+
+def test_a_file_takes_the_settings_that_it_was_trained_with(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"preset": "v3", "size": None, "batch_length": 8, "gamma": 0.9, "learning_rate": 0.01}
+    tiny(**settings).learn(12).save(tmp_path / "model")
+    again = Dreamer.load(tmp_path / "model", gym.make("CartPole-v1"), **{**settings, "batch_length": 4, "horizon": 2})
+    again.learn(12)
+    assert (again.horizon, again.replay_buffer.sequence_length) == (2, 4)  # type: ignore[union-attr]
+    for changed, message in (
+        ({"size": "12m"}, "size='12m' was given; the networks of the file are of None"),
+        ({"representation": "reward"}, "the networks of the file are of 'reconstruction'"),
+        ({"gamma": 2}, "gamma=2 must lie between 0 and 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Dreamer.load(tmp_path / "model", **changed)
 
 
 def test_learning_must_start_within_the_budget() -> None:
@@ -906,6 +986,27 @@ def test_the_first_loss_that_is_not_finite_is_the_one_that_is_named() -> None:
     model._update = lambda batch: {name: torch.tensor(x) for name, x in next(losses).items()}  # type: ignore
     with pytest.raises(FloatingPointError, match="b is -inf in update 4 after 12 real steps"):
         model.train(3)
+
+
+def test_weights_that_are_not_finite_are_never_saved(tmp_path: Path) -> None:
+    """The losses of an update that spoils the weights are still good."""
+    model = tiny(train_ratio=4)  # an update every few steps: a checkpoint lies between two
+    update = model._update
+
+    def spoiling(batch: Batch) -> Any:
+        metrics = update(batch)
+        if model.num_timesteps > 20:
+            next(model.policy.parameters()).data[0] = math.nan
+        return metrics
+
+    model._update = spoiling  # type: ignore[method-assign]
+    with pytest.raises(FloatingPointError, match="the norm of all weights is nan in update") as caught:
+        model.learn(60, callback=AtomicCheckpointCallback(1, tmp_path))
+    last = checkpoints(tmp_path)[0]
+    assert f"the last good checkpoint is {last}" in str(caught.value)
+    good = Dreamer.load(last / "model.zip")
+    assert good.num_timesteps > 18
+    assert all(parameter.isfinite().all() for parameter in good.policy.parameters())
 
 
 def test_a_run_that_was_stopped_leaves_its_last_good_checkpoint(tmp_path: Path) -> None:

@@ -200,11 +200,15 @@ def test_there_are_no_more_convolutions_than_multipliers(multipliers: tuple[int,
     assert back(torch.randn(2, FEATURES))[""].shape == (2, 3, 32, 32)
 
 
-@pytest.mark.parametrize("shape", [(63, 64, 3), (64, 65, 3), (6, 64, 3), (4, 4, 3), (7, 7, 3), (3, 9, 12)])
+@pytest.mark.parametrize(
+    "shape", [(63, 64, 3), (64, 65, 3), (6, 64, 3), (4, 4, 3), (3, 9, 12), (66, 66, 3), (210, 160, 3)]
+)
 @pytest.mark.parametrize("kind", [encoder, decoder])
 def test_odd_and_small_pictures_are_refused(kind: Any, shape: tuple[int, ...]) -> None:
     sides = shape[1:] if shape[0] == 3 else shape[:2]
-    message = f"cannot take images of {sides[0]} × {sides[1]} pixels: sides that are even and at least 8 were expected"
+    message = (
+        f"cannot take images of {sides[0]} × {sides[1]} pixels: sides of at least 8 were expected that can be halved"
+    )
     with pytest.raises(ValueError, match=message):
         kind(spaces.Box(0, 255, shape, np.uint8))
     with pytest.raises(ValueError, match=message):
@@ -217,6 +221,19 @@ def test_other_spaces_are_refused(part: spaces.Space[Any]) -> None:
         if space != spaces.Dict({"x": VECTOR}):
             with pytest.raises(ValueError, match="needs observations of Box or Discrete, or a Dict of those, not"):
                 encoder(space)
+    with pytest.raises(ValueError, match="needs something to observe"):
+        encoder(spaces.Dict({}))
+
+
+def test_a_single_number_is_a_vector_too() -> None:
+    space = spaces.Dict({"a": spaces.Box(-1, 1, (), np.float32), "b": VECTOR})
+    model, back = encoder(space), decoder(space)
+    seen = samples(space)
+    for one in (model, back):
+        one.standard.adopt(seen)
+    assert model(seen).shape == (6, model.width)
+    assert back.loss(back(torch.randn(6, FEATURES)), seen).shape == (6,)
+    assert back.observation(back(torch.randn(2, FEATURES)))["a"].shape == (2,)  # type: ignore[index]
 
 
 # --- the decoder ----------------------------------------------------------------------------------------------------

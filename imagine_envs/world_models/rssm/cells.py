@@ -50,7 +50,9 @@ class GRU(Cell):
 
     def forward(self, deter: Tensor, stoch: Tensor, action: Tensor) -> Tensor:
         """See :class:`Cell`."""
-        return self.cell(self.activation(self.stoch(stoch) + action), deter)
+        seen = self.activation(self.stoch(stoch) + action)
+        with torch.autocast(deter.device.type, enabled=False):  # what is remembered is not rounded in every step
+            return self.cell(seen.to(deter.dtype), deter)
 
 
 class BlockGRU(Cell):

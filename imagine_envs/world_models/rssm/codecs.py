@@ -19,6 +19,7 @@ __all__ = ["Decoder", "Encoder", "leaves"]
 
 _LARGEST = 88.0  # whose exponential is still finite
 _SMALLEST = 4  # pixels that a side is not halved below
+_LARGEST = 32  # before the dense layer, where a side cannot be halved further
 
 
 def leaves(space: spaces.Space[Any]) -> dict[str, spaces.Box | spaces.Discrete]:
@@ -32,6 +33,8 @@ def leaves(space: spaces.Space[Any]) -> dict[str, spaces.Box | spaces.Discrete]:
         if not isinstance(part, (spaces.Box, spaces.Discrete)):
             raise ValueError(f"an RSSM needs observations of Box or Discrete, or a Dict of those, not {space}")
         named[name] = part
+    if not named:
+        raise ValueError(f"an RSSM needs something to observe; {space} is empty")
     return named
 
 
@@ -47,7 +50,8 @@ class _Layout:
     """How images of a space lie in memory, and how small at most ``stages`` convolutions of stride 2 make them.
 
     Raises:
-        ValueError: If the image is too small, or its sides are odd.
+        ValueError: If the image is too small, or its sides become odd while they are large: dense layers would have
+            to do the rest, and be enormous.
     """
 
     def __init__(self, space: spaces.Box, stages: int) -> None:
@@ -57,10 +61,11 @@ class _Layout:
         while self.stages < stages and all(side % 2 == 0 and side // 2 >= _SMALLEST for side in self.sides):
             self.sides = (self.sides[0] // 2, self.sides[1] // 2)
             self.stages += 1
-        if self.stages == 0:
+        if self.stages == 0 or (self.stages < stages and max(self.sides) > _LARGEST):
             raise ValueError(
-                f"an RSSM cannot take images of {height} × {width} pixels: sides that are even and at least "
-                f"{2 * _SMALLEST} were expected (64 × 64 is usual; gymnasium.wrappers.ResizeObservation makes them so)"
+                f"an RSSM cannot take images of {height} × {width} pixels: sides of at least {2 * _SMALLEST} were "
+                f"expected that can be halved until they are at most {_LARGEST} (64 × 64 is usual; "
+                "gymnasium.wrappers.ResizeObservation makes them so)"
             )
 
     def planes(self, image: Tensor) -> Tensor:
@@ -143,7 +148,8 @@ class _Standard(nn.Module):
     def adopt(self, observation: Observation) -> None:
         """Takes mean and spread from observations ``[N, …]``; what is constant in them keeps its unit."""
         for name, i in self._numbers.items():
-            values = _part(observation, name).flatten(1).double()
+            values = _part(observation, name).double()
+            values = values.reshape(len(values), -1)
             spread = values.std(0, correction=0)
             self.get_buffer(f"mean_{i}").copy_(values.mean(0))
             self.get_buffer(f"spread_{i}").copy_(torch.where(spread > 1e-6, spread, 1.0))

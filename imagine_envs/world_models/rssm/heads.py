@@ -80,8 +80,9 @@ class TwoHotHead(ScalarHead):
 
     def mean(self, parameters: Tensor) -> Tensor:
         """Σ p(b) · b, ``[…, 255] → […]``."""
-        probability = parameters.softmax(-1)
-        return (probability[..., _HALF + 1 :] - probability[..., :_HALF]) @ self.bins[_HALF + 1 :]
+        with torch.autocast(parameters.device.type, enabled=False):  # bins far from 0 are far apart in lower precision
+            probability = parameters.float().softmax(-1)
+            return (probability[..., _HALF + 1 :] - probability[..., :_HALF]) @ self.bins[_HALF + 1 :]
 
     def loss(self, parameters: Tensor, *targets: Tensor) -> Tensor:
         """Cross-entropy with the two-hot targets: ``[…, 255]``, ``[…]`` → ``[…]``."""

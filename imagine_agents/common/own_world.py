@@ -8,14 +8,25 @@ from typing import Any
 
 import torch
 from gymnasium import spaces
+from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.vec_env import VecEnv, VecTransposeImage
 
+from imagine_agents.common.dream_defaults import algorithm_class
 from imagine_envs.experience import Replay
 from imagine_envs.world_models import World, WorldModel, make_model
 from imagine_envs.world_models.families import family_class
 from imagine_envs.world_models.world import Contexts, WorldSpec
 
-__all__ = ["build", "check_names", "family_of", "pack", "unpack", "untransposed"]
+__all__ = [
+    "build",
+    "check_names",
+    "family_of",
+    "pack",
+    "saved_attributes",
+    "unpack",
+    "untransposed",
+    "without_own_world",
+]
 
 
 def family_of(world_model: str | WorldModel, world_model_kwargs: dict[str, Any] | None) -> str:
@@ -95,3 +106,47 @@ def check_names(argument: str, given: dict[str, Any] | None, *functions: Callabl
     ]
     if unknown := set(given or {}) - set(known):
         raise ValueError(f"{argument} has {', '.join(sorted(unknown))}; expected some of {', '.join(known)}")
+
+
+def saved_attributes(cls: type, path: Any, custom_objects: dict[str, Any] | None) -> dict[str, Any]:
+    """The attributes in a file of an agent with an algorithm and a world of its own.
+
+    Raises:
+        ValueError: If the file is of something else.
+    """
+    saved = load_from_zip_file(path, custom_objects=custom_objects, device="cpu")[0] or {}
+    if not {"algorithm", "family", "world_model_kwargs"} <= set(saved):
+        raise ValueError(f"{path} does not say what world it is of; a file that {cls.__name__} saved was expected")
+    return saved
+
+
+def without_own_world(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Constructor arguments that ``load`` was given, without the algorithm and the world: those are the file's.
+
+    rl_zoo3 gives ``load`` all hyper-parameters of a task.
+
+    Args:
+        saved: The attributes in the file.
+        given: What ``load`` was given.
+
+    Raises:
+        ValueError: If another algorithm or another world was given.
+    """
+    changes = dict(given)
+    algorithm = changes.pop("algorithm", None)
+    if algorithm is not None and algorithm_class(algorithm) is not saved["algorithm"]:
+        raise ValueError(f"algorithm={algorithm!r} was given; the file is of {saved['algorithm'].__name__}")
+    world_model = changes.pop("world_model", saved["family"])
+    if isinstance(world_model, WorldModel):
+        raise ValueError("world_model is made already; the file has its own")
+    if family_of(world_model, None) != saved["family"]:
+        raise ValueError(f"world_model={world_model!r} was given; the file's is of family {saved['family']!r}")
+    known = saved["world_model_kwargs"]
+    for name, value in (changes.pop("world_model_kwargs", None) or {}).items():
+        if name not in known or _listed(value) != _listed(known[name]):
+            raise ValueError(f"world_model_kwargs has {name}={value!r}; the file's world has {known.get(name)!r}")
+    return changes
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, (tuple, list)) else value

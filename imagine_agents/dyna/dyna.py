@@ -17,14 +17,22 @@ from stable_baselines3.common.base_class import maybe_make_env
 from stable_baselines3.common.noise import ActionNoise
 from stable_baselines3.common.off_policy_algorithm import OffPolicyAlgorithm
 from stable_baselines3.common.policies import BasePolicy
-from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.type_aliases import GymEnv, MaybeCallback, Schedule
 from stable_baselines3.common.vec_env import VecTransposeImage
 from torch import Tensor
 from typing_extensions import Self
 
 from imagine_agents.common.bounded_features import with_bounded_features
-from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
+from imagine_agents.common.own_world import (
+    build,
+    check_names,
+    family_of,
+    pack,
+    saved_attributes,
+    unpack,
+    untransposed,
+    without_own_world,
+)
 from imagine_agents.common.sequence_algorithm import SequenceAlgorithm
 from imagine_agents.dyna.acting import chosen, entropy_coefficient, explored, frozen
 from imagine_agents.dyna.branching import Expansion, branches, dreaming_from, expansion
@@ -461,7 +469,12 @@ class Dyna(SequenceAlgorithm):
 
     @classmethod
     def load(  # type: ignore[override]
-        cls, path: Any, env: GymEnv | None = None, *, custom_objects: dict[str, Any] | None = None, **kwargs: Any
+        cls,
+        path: Any,
+        env: GymEnv | None = None,
+        device: torch.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        **kwargs: Any,
     ) -> Self:
         """See SB3's; the class of the algorithm is read from the file.
 
@@ -471,11 +484,9 @@ class Dyna(SequenceAlgorithm):
         Raises:
             ValueError: If the file is of something else, or an argument makes no sense for it.
         """
-        data = load_from_zip_file(path, custom_objects=custom_objects, device="cpu")[0] or {}
-        if "algorithm" not in data:
-            raise ValueError(f"{path} does not say which algorithm it is of; a file that Dyna saved was expected")
-        united: Any = super(Dyna, _united(cls, data["algorithm"]))
-        model: Self = united.load(path, env, custom_objects=custom_objects, **_changes(data, kwargs))
+        saved = saved_attributes(Dyna, path, custom_objects)
+        united: Any = super(Dyna, _united(cls, saved["algorithm"]))
+        model: Self = united.load(path, env, device, custom_objects, **_changes(saved, kwargs))
         return model
 
     def set_parameters(
@@ -555,31 +566,11 @@ def _merged(algorithm: type[OffPolicyAlgorithm], further: dict[str, Any], own: d
 
 
 def _changes(saved: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The attributes that constructor arguments change of a file's.
-
-    Raises:
-        ValueError: If one is of another algorithm or world.
-    """
-    changes = dict(given)
+    """The attributes that constructor arguments change of a file's."""
+    changes = without_own_world(saved, given)
     further = changes.pop("algorithm_kwargs", None) or {}
     _merged(saved["algorithm"], further, {})  # checks their names
-    algorithm = changes.pop("algorithm", None)
-    if algorithm is not None and off_policy_algorithm(algorithm, saved["action_space"]) is not saved["algorithm"]:
-        raise ValueError(f"algorithm={algorithm!r} was given; the file is of {saved['algorithm'].__name__}")
-    world_model = changes.pop("world_model", saved["family"])
-    if isinstance(world_model, WorldModel):
-        raise ValueError("world_model is made already; the file has its own")
-    if family_of(world_model, None) != saved["family"]:
-        raise ValueError(f"world_model={world_model!r} was given; the file's is of family {saved['family']!r}")
-    for name, value in (changes.pop("world_model_kwargs", None) or {}).items():
-        known = saved["world_model_kwargs"]
-        if name not in known or _listed(value) != _listed(known[name]):
-            raise ValueError(f"world_model_kwargs has {name}={value!r}; the file's world has {known.get(name)!r}")
     return {**changes, **further}
-
-
-def _listed(value: Any) -> Any:
-    return list(value) if isinstance(value, (tuple, list)) else value
 
 
 def _drawn_seed() -> int:

@@ -27,7 +27,16 @@ from typing_extensions import Self
 from imagine_agents.common.bounded_features import with_bounded_features
 from imagine_agents.common.dream_defaults import algorithm_class, dream_defaults, dreams_of
 from imagine_agents.common.inner_algorithm import counters, make_algorithm, schedules_between
-from imagine_agents.common.own_world import build, check_names, family_of, pack, unpack, untransposed
+from imagine_agents.common.own_world import (
+    build,
+    check_names,
+    family_of,
+    pack,
+    saved_attributes,
+    unpack,
+    untransposed,
+    without_own_world,
+)
 from imagine_agents.common.prefix_logger import PrefixLogger
 from imagine_agents.common.progress_log import record_progress
 from imagine_agents.imagination_trainer.acting import Noisy
@@ -293,14 +302,16 @@ class ImaginationTrainer(BaseAlgorithm):
         return self._world
 
     def save_replay_buffer(self, path: str | pathlib.Path) -> None:
-        """Saves the real experience as a directory (see :class:`~imagine_envs.experience.Replay`).
+        """Saves the real experience as a directory, in the place of another run's that may be there.
+
+        See :class:`~imagine_envs.experience.Replay`.
 
         Raises:
             ValueError: If there is no environment, hence no experience.
         """
         if self.replay_buffer is None:
             raise ValueError("there is no experience to save: the model has no environment")
-        self.replay_buffer.save(path)
+        self.replay_buffer.save(path, overwrite=True)
 
     def load_replay_buffer(self, path: str | pathlib.Path) -> None:
         """Goes on from saved real experience.
@@ -356,6 +367,28 @@ class ImaginationTrainer(BaseAlgorithm):
         """Saves agent, world and counters as a zip; real experience is saved by :meth:`save_replay_buffer`."""
         self.agent_counters = counters(self.agent)
         super().save(path, exclude, include)
+
+    @classmethod
+    def load(  # type: ignore[override]
+        cls,
+        path: Any,
+        env: GymEnv | None = None,
+        device: th.device | str = "auto",
+        custom_objects: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """See SB3's. Keyword arguments are those of the constructor, as rl_zoo3 gives them all.
+
+        Algorithm and world are those of the file: they may be named, not changed.
+
+        Raises:
+            ValueError: If the file is of something else, or an argument makes no sense for it.
+        """
+        saved = saved_attributes(cls, path, custom_objects)
+        changes = without_own_world(saved, kwargs)
+        if "algorithm_kwargs" in changes:
+            changes["algorithm_kwargs"] = {**saved["algorithm_kwargs"], **(changes["algorithm_kwargs"] or {})}
+        return super().load(path, env, device, custom_objects, **changes)
 
     def set_parameters(
         self, load_path_or_dict: Any, exact_match: bool = True, device: th.device | str = "auto"

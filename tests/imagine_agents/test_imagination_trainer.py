@@ -529,6 +529,32 @@ def test_sb3s_checkpoint_callback_saves_the_replay_too(tmp_path: Path) -> None:
     assert torch.equal(earlier.observation, later.observation[:30])
 
 
+def test_a_file_takes_the_settings_that_it_was_trained_with(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {
+        "algorithm": "ppo",
+        "algorithm_kwargs": {"n_steps": 8, "gamma": 0.9},
+        "world_model": "ensemble",
+        "world_model_kwargs": SMALL_WORLD,
+        "learning_starts": 20,
+        "learning_rate": 0.01,
+    }
+    small(**settings).learn(20).save(tmp_path / "model")
+    env = gym.make("CartPole-v1")
+    model = ImaginationTrainer.load(tmp_path / "model", env, **{**settings, "algorithm_kwargs": {"gamma": 0.8}})
+    model.learn(20)
+    assert (model.agent.gamma, model.agent.n_steps, model.learning_rate) == (0.8, 8, 0.01)  # type: ignore[attr-defined]
+    for changed, message in (
+        ({"algorithm": "dqn"}, "algorithm='dqn' was given; the file is of PPO"),
+        ({"world_model": "copy"}, "the file's is of family 'ensemble'"),
+        ({"world_model_kwargs": {"hidden": [3]}}, "the file's world has"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ImaginationTrainer.load(tmp_path / "model", env, **changed)
+    PPO("MlpPolicy", env, n_steps=8, batch_size=8).save(tmp_path / "stock")
+    with pytest.raises(ValueError, match="a file that ImaginationTrainer saved was expected"):
+        ImaginationTrainer.load(tmp_path / "stock")
+
+
 def test_loading_keeps_changed_settings_and_the_world_can_be_dreamed(tmp_path: Path) -> None:
     model = small(env=Corridor(), eval_env=Corridor(), n_eval_episodes=1).learn(20)
     model.save(tmp_path / "model")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -60,6 +61,7 @@ class DynaQ(BaseAlgorithm):
         stochastic: Whether the model counts every outcome of a pair; otherwise it knows the last one only.
         exploration_bonus: κ of Dyna-Q+: planning adds κ √τ to the reward of a pair that was last tried τ real steps
             ago, and considers every action of a state, those never tried too, as if they led back without a reward.
+            If it is turned on later (on loading, say), τ counts from then.
         priority_threshold: θ of prioritized sweeping; changes up to it are not worth a backup.
         exploration: "epsilon_greedy" (ties broken at random), or "gradient_bandit": actions are drawn from
             softmax(H(s, ·)), with preferences H learned from real steps by
@@ -85,7 +87,8 @@ class DynaQ(BaseAlgorithm):
         exploration_rate: ε now.
 
     Raises:
-        ValueError: If a space is not supported, the tables would be too large, or an argument makes no sense.
+        ValueError: If a space is not supported, the tables would be too large, or an argument makes no sense. On
+            loading too: if ``stochastic``, ``exploration`` or ``discretizer`` is another than the file's.
 
     Example:
         >>> model = DynaQ("TabularPolicy", "Imagine/DynaMaze-v0", planning_steps=50, seed=0).learn(2_000)
@@ -139,41 +142,8 @@ class DynaQ(BaseAlgorithm):
             support_multi_env=True,
             seed=seed,
         )
-        for name, rate in (
-            ("gamma", gamma),
-            ("exploration_fraction", exploration_fraction),
-            ("exploration_initial_eps", exploration_initial_eps),
-            ("exploration_final_eps", exploration_final_eps),
-            *(() if callable(learning_rate) else (("learning_rate", learning_rate),)),
-        ):
-            if not 0 <= rate <= 1:
-                raise ValueError(f"{name}={rate} must lie between 0 and 1")
-        for name, amount in (
-            ("exploration_bonus", exploration_bonus),
-            ("priority_threshold", priority_threshold),
-            ("preference_rate", preference_rate),
-        ):
-            if not (np.isfinite(amount) and amount >= 0):
-                raise ValueError(f"{name}={amount} must be finite and not negative")
-        if not isinstance(planning_steps, (int, np.integer)) or planning_steps < 0:
-            raise ValueError(f"planning_steps={planning_steps!r} must be a whole number of at least 0")
-        for name, choice, known in (
-            ("search_control", search_control, tuple(kernels.SEARCHES)),
-            ("backups", backups, _BACKUPS),
-            ("exploration", exploration, _EXPLORATIONS),
-        ):
-            if choice not in known:
-                raise ValueError(f"{name}={choice!r} must be one of {', '.join(map(repr, known))}")
-        if search_control == "prioritized":
-            if planning_steps == 0:
-                raise ValueError("search_control='prioritized' with planning_steps=0 would never back anything up")
-            if exploration_bonus:
-                raise ValueError(
-                    f"exploration_bonus={exploration_bonus} grows while nothing happens, which no queue is told of; "
-                    "search_control must be 'uniform' or 'trajectory'"
-                )
         self.gamma = gamma
-        self.planning_steps = int(planning_steps)
+        self.planning_steps = planning_steps
         self.search_control = search_control
         self.backups = backups
         self.stochastic = stochastic
@@ -188,6 +158,8 @@ class DynaQ(BaseAlgorithm):
         self.discretizer = discretizer
         # Id, keyword arguments and step limit of the environment, for worlds.
         self.env_identity: tuple[str | None, dict[str, Any], int | None] = (None, {}, None)
+        # The arguments that the tables were made with, in JSON types: a file has those of its own.
+        self._made_with: dict[str, Any] = {}
         if _init_setup_model:
             self._setup_model()
 
@@ -204,23 +176,61 @@ class DynaQ(BaseAlgorithm):
         self.world_model = Tabular(
             self.observation_space, self.action_space, stochastic=self.stochastic, discretizer=self.discretizer
         )
-        bandit = self.exploration == "gradient_bandit"
+        self._check_arguments()
         self.policy = self.policy_class(  # type: ignore[assignment]
             self.observation_space,
             self.action_space,
             self.lr_schedule,
             discretizer=self.world_model.discretizer,
-            preferences=bandit,
+            preferences=self.exploration == "gradient_bandit",
             **self.policy_kwargs,
         )
-        self.memory = MemoryBuffers(
-            self.world_model.num_states,
-            self.world_model.num_actions,
-            bonus=self.exploration_bonus > 0,
-            prioritized=self.search_control == "prioritized",
-            bandit=bandit,
-        )
+        self.memory = MemoryBuffers(self.world_model.num_states, self.world_model.num_actions)
         self.set_random_seed(self.seed)
+
+    def _check_arguments(self) -> None:
+        """Whether the arguments make sense as they are now, and what cannot change has not: kernels check nothing.
+
+        Raises:
+            ValueError: If not.
+        """
+        rates = ("gamma", "exploration_fraction", "exploration_initial_eps", "exploration_final_eps", "learning_rate")
+        for name in rates:
+            rate = getattr(self, name)
+            if not callable(rate) and not 0 <= rate <= 1:
+                raise ValueError(f"{name}={rate} must lie between 0 and 1")
+        for name in ("exploration_bonus", "priority_threshold", "preference_rate"):
+            amount = getattr(self, name)
+            if not 0 <= amount < math.inf:
+                raise ValueError(f"{name}={amount} must be finite and not negative")
+        if not isinstance(self.planning_steps, (int, np.integer)) or self.planning_steps < 0:
+            raise ValueError(f"planning_steps={self.planning_steps!r} must be a whole number of at least 0")
+        for name, known in (
+            ("search_control", tuple(kernels.SEARCHES)),
+            ("backups", _BACKUPS),
+            ("exploration", _EXPLORATIONS),
+        ):
+            if (choice := getattr(self, name)) not in known:
+                raise ValueError(f"{name}={choice!r} must be one of {', '.join(map(repr, known))}")
+        if self.search_control == "prioritized":
+            if self.planning_steps == 0:
+                raise ValueError("search_control='prioritized' with planning_steps=0 would never back anything up")
+            if self.exploration_bonus:
+                raise ValueError(
+                    f"exploration_bonus={self.exploration_bonus} grows while nothing happens, which no queue is told "
+                    "of; search_control must be 'uniform' or 'trajectory'"
+                )
+        fixed = {
+            "stochastic": bool(self.stochastic),
+            "exploration": self.exploration,
+            "discretizer": self.world_model.hyperparameters()["discretizer"],
+        }
+        for name, asked in fixed.items():
+            if (had := self._made_with.setdefault(name, asked)) != asked:
+                raise ValueError(
+                    f"{name}={asked!r} was asked for, but what was learned was made with {name}={had!r}, which only a "
+                    "new agent can change"
+                )
 
     def _check_env(self) -> None:
         if self._vec_normalize_env is not None:
@@ -423,7 +433,13 @@ class DynaQ(BaseAlgorithm):
         return self._arrays, self._tables, self._scheduled(self._settings())
 
     def _bind(self) -> None:
-        """Finds the arrays where the tensors are now: loading puts others in their place."""
+        """Finds the arrays where the tensors are now: loading puts others in their place, and arguments may change."""
+        self._check_arguments()
+        self.memory.provide(
+            bonus=self.exploration_bonus > 0,
+            prioritized=self.search_control == "prioritized",
+            bandit=self.exploration == "gradient_bandit",
+        )
         self._arrays = self.memory.with_policy(self.policy)
         self._tables = self.world_model.tables
 
@@ -435,7 +451,7 @@ class DynaQ(BaseAlgorithm):
             bonus=float(self.exploration_bonus),
             threshold=float(self.priority_threshold),
             preference_rate=float(self.preference_rate),
-            planning_steps=self.planning_steps,
+            planning_steps=int(self.planning_steps),
             search=kernels.SEARCHES[self.search_control],
             expected=self.backups == "expected",
             stochastic=self.world_model.stochastic,

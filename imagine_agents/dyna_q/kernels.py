@@ -88,7 +88,7 @@ def step(
         if not learn(tables, settings.stochastic, s, a, r, s2, end):
             return row
         counters[CLOCK] += 1
-        if settings.bonus > 0:
+        if memory.last_tried.size:  # a bonus that is turned off for a while misses nothing
             memory.last_tried[s, a] = counters[CLOCK]
         if first[row] and not memory.is_start[s]:
             memory.is_start[s] = True

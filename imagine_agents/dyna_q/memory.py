@@ -30,8 +30,8 @@ class Memory(NamedTuple):
         preferences: H, float64 ``[S, A]``, the policy's; with ``exploration="gradient_bandit"``.
         baseline: R̄, float64 ``[S]``; likewise.
         visits: int64 ``[S]``, how many numbers each R̄ is the mean of; likewise.
-        last_tried: int64 ``[S, A]``, the clock when the pair was last tried really, 0 if it never was; with an
-            exploration bonus.
+        last_tried: int64 ``[S, A]``, the clock when the pair was last tried really, or when it began to be noted (0, if
+            that was from the beginning) where it was not tried since; with an exploration bonus.
         starts: int64 ``[S]``, the states in which real episodes have begun, in the order of the first time.
         num_starts: int64 ``[1]``, how many of them there are.
         is_start: bool ``[S]``.
@@ -97,34 +97,53 @@ class MemoryBuffers(nn.Module):
     Args:
         states: S.
         actions: A.
-        bonus: Whether there is an exploration bonus.
-        prioritized: Whether there is a queue.
-        bandit: Whether a gradient bandit explores.
     """
 
     is_start: Tensor
+    last_tried: Tensor
+    heap: Tensor
+    baseline: Tensor
     queued: Tensor
     counters: Tensor
     random: Tensor
 
-    def __init__(self, states: int, actions: int, *, bonus: bool, prioritized: bool, bandit: bool) -> None:
+    def __init__(self, states: int, actions: int) -> None:
         super().__init__()
-        pairs = states * actions if prioritized else 0
-        arrays: dict[str, NDArray[Any]] = {
-            "baseline": np.zeros(states if bandit else 0),
-            "visits": np.zeros(states if bandit else 0, np.int64),
-            "last_tried": np.zeros((states, actions) if bonus else (0, 0), np.int64),
-            "starts": np.zeros(states, np.int64),
-            "num_starts": np.zeros(1, np.int64),
-            "is_start": np.zeros(states, np.bool_),
-            "simulated": np.full(1, -1, np.int64),
-            "heap": np.zeros(pairs, np.int64),
-            "place": np.full(pairs, -1, np.int64),
-            "priority": np.zeros(pairs),
-            "queued": np.zeros(1, np.int64),
-            "counters": np.zeros(3, np.int64),
-            "random": np.zeros(2, np.int64),  # torch cannot do much with uint64
-        }
+        self._shape = states, actions
+        self._put(
+            baseline=np.zeros(0),
+            visits=np.zeros(0, np.int64),
+            last_tried=np.zeros((0, 0), np.int64),
+            starts=np.zeros(states, np.int64),
+            num_starts=np.zeros(1, np.int64),
+            is_start=np.zeros(states, np.bool_),
+            simulated=np.full(1, -1, np.int64),
+            heap=np.zeros(0, np.int64),
+            place=np.zeros(0, np.int64),
+            priority=np.zeros(0),
+            queued=np.zeros(1, np.int64),
+            counters=np.zeros(3, np.int64),
+            random=np.zeros(2, np.int64),  # torch cannot do much with uint64
+        )
+
+    def provide(self, *, bonus: bool, prioritized: bool, bandit: bool) -> None:
+        """Makes the arrays that are needed now and are still empty; what they tell of begins now.
+
+        Args:
+            bonus: Whether there is an exploration bonus.
+            prioritized: Whether there is a queue.
+            bandit: Whether a gradient bandit explores.
+        """
+        states, actions = self._shape
+        if bonus and not len(self.last_tried):
+            self._put(last_tried=np.full(self._shape, int(self.counters[CLOCK]), np.int64))
+        if prioritized and not len(self.heap):
+            pairs = states * actions
+            self._put(heap=np.zeros(pairs, np.int64), place=np.full(pairs, -1, np.int64), priority=np.zeros(pairs))
+        if bandit and not len(self.baseline):
+            self._put(baseline=np.zeros(states), visits=np.zeros(states, np.int64))
+
+    def _put(self, **arrays: NDArray[Any]) -> None:
         for name, array in arrays.items():
             self.register_buffer(name, torch.from_numpy(array))
 

@@ -320,6 +320,79 @@ def test_saved_tables_of_another_size_and_other_environments(tmp_path: Path) -> 
         DynaQ.load(tmp_path / "model").learn(1)
 
 
+CHANGES: dict[str, dict[str, Any]] = {
+    "bonus": {"exploration_bonus": 0.01},
+    "sweeping": {"search_control": "prioritized"},
+    "trajectories with a bonus": {"search_control": "trajectory", "exploration_bonus": 0.01},
+}
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_options_changed_before_the_first_step_are_those_of_the_constructor(changes: dict[str, Any]) -> None:
+    model = agent()
+    for name, value in changes.items():
+        setattr(model, name, value)
+    assert everything(model.learn(200)) == everything(agent(**changes).learn(200))
+
+
+@pytest.mark.parametrize("changes", CHANGES.values(), ids=CHANGES)
+def test_options_changed_on_loading_count_from_then_on(changes: dict[str, Any], tmp_path: Path) -> None:
+    begun = agent(stochastic=True).learn(300)
+    begun.save(tmp_path / "model")
+    arrays, _, _ = DynaQ.load(tmp_path / "model", Chance(), **changes).bound()
+    assert arrays.last_tried.tolist() == ([[300] * 3] * 8 if "exploration_bonus" in changes else [])
+    assert (len(arrays.heap), arrays.queued[0]) == (24 if changes == CHANGES["sweeping"] else 0, 0)
+    loaded = [DynaQ.load(tmp_path / "model", Chance(), **changes) for _ in range(2)]
+    for name, value in changes.items():
+        setattr(begun, name, value)
+    begun.set_env(Chance())
+    begun.env.seed(0)  # type: ignore[union-attr]
+    runs = [everything(model.learn(200)) for model in (*loaded, begun)]
+    assert runs[0] == runs[1] == runs[2]
+    assert runs[0] != everything(DynaQ.load(tmp_path / "model", Chance()).learn(200))
+
+
+def test_a_bonus_that_is_turned_off_and_on_again_has_missed_nothing() -> None:
+    model = agent(exploration_bonus=0.01).learn(50)
+    model.exploration_bonus = 0.0
+    model.learn(50, reset_num_timesteps=False)
+    assert model.memory.last_tried.max() == 100
+
+
+@pytest.mark.parametrize(
+    ("made", "changes", "message"),
+    [
+        ({"stochastic": True}, {"stochastic": False}, "stochastic=False was asked for, .* made with stochastic=True"),
+        ({}, {"stochastic": True}, "stochastic=True was asked for, .* made with stochastic=False"),
+        ({}, {"exploration": "gradient_bandit"}, "exploration='gradient_bandit' .* exploration='epsilon_greedy'"),
+        ({"exploration": "gradient_bandit"}, {"exploration": "epsilon_greedy"}, "exploration='epsilon_greedy' was"),
+        ({"exploration_bonus": 0.1}, {"search_control": "prioritized"}, "exploration_bonus=0.1 .* no queue is told"),
+        ({}, {"search_control": "random"}, "search_control='random' must be one of"),
+        ({}, {"planning_steps": -1}, "planning_steps=-1 must be a whole number"),
+    ],
+)
+def test_options_that_cannot_be_changed_are_refused(
+    made: dict[str, Any], changes: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    model = agent(**made).learn(300)
+    model.save(tmp_path / "model")
+    with pytest.raises(ValueError, match=message):
+        DynaQ.load(tmp_path / "model", Chance(), **changes)
+    for name, value in changes.items():
+        setattr(model, name, value)
+    with pytest.raises(ValueError, match=message):
+        model.learn(1)
+
+
+def test_other_bins_are_refused(tmp_path: Path) -> None:
+    bins = {"low": -1, "high": 1}
+    agent("CartPole-v1", discretizer={"bins": [2, 3, 2, 3], **bins}).learn(20).save(tmp_path / "model")
+    same = DynaQ.load(tmp_path / "model", gym.make("CartPole-v1"), discretizer={"bins": [2, 3, 2, 3], **bins})
+    assert same.learn(20).num_timesteps == 20
+    with pytest.raises(ValueError, match=r"discretizer=.*\[3, 2, 2, 3\].* was asked for, .*\[2, 3, 2, 3\]"):
+        DynaQ.load(tmp_path / "model", discretizer={"bins": [3, 2, 2, 3], **bins})
+
+
 def test_parameters_can_be_taken_over() -> None:
     model, other = agent().learn(100), agent()
     other.set_parameters(model.get_parameters())

@@ -80,7 +80,7 @@ def planner(maze: GridMaze, search: str) -> Contestant:
         backups, seconds = times * UNIT, 0.0
         while backups > 0:
             if search == "prioritized":
-                memory = agent.memory.with_policy(agent.policy)
+                memory, _, _ = agent.bound()
                 memory.values[:], memory.place[:] = 0, -1
                 memory.priority[last] = memory.queued[0] = 1
                 rise(memory.heap, memory.place, memory.priority, 0, last)

@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from stable_baselines3.common.utils import is_vectorized_observation
 from torch import Tensor
 
-from imagine_envs.spaces import to_tensor
+from imagine_envs.spaces import map_observation, to_tensor
 from imagine_envs.world_models.protocol import Prediction, State, WorldModel
 
 __all__ = ["Planner", "Policy", "Value"]
@@ -74,7 +75,8 @@ class Planner(ABC):
         """As SB3's ``predict``; what is seen is all that the search begins from.
 
         Raises:
-            ValueError: If the world's state needs a history: then use :meth:`act` with filtered states.
+            ValueError: If the observation's shape is neither that of one nor of a batch, or the world's state needs a
+                history: then use :meth:`act` with filtered states.
         """
         model, space = self.model, self.model.observation_space
         if not model.markov:
@@ -82,9 +84,14 @@ class Planner(ABC):
                 f"the state of a {type(model).__name__} world needs a history; use act() with its filtered states"
             )
         seen = to_tensor(observation, space, model.device)
-        single = not isinstance(seen, dict) and seen.dim() == len(space.shape or ())
-        seen = seen[None] if single else seen
-        rows = len(next(iter(seen.values())) if isinstance(seen, dict) else seen)
+        single = not is_vectorized_observation(seen, space)
+        seen = map_observation(lambda part: part[None], seen) if single else seen
+        shapes = (
+            {name: tuple(part.shape) for name, part in seen.items()} if isinstance(seen, dict) else {"": seen.shape}
+        )
+        if len({shape[:1] for shape in shapes.values()}) > 1:
+            raise ValueError(f"the observation's parts have shapes {shapes}; one number of rows was expected of all")
+        rows = next(iter(shapes.values()))[0]
         nothing = torch.zeros(rows, dtype=torch.int64, device=model.device)
         first = torch.ones(rows, dtype=torch.bool, device=model.device)
         action = self.act(model.observe(model.initial(rows), nothing, seen, first, sample=False)).cpu().numpy()

@@ -15,7 +15,7 @@ from torch import Tensor
 from imagine_agents.planners import LookAhead, Planner, Rollouts
 from imagine_envs.tasks import TaskVectorEnv
 from imagine_envs.tasks.mazes import DynaMaze, GridMaze, TrajectorySampling
-from imagine_envs.world_models import PerfectModel, Tabular
+from imagine_envs.world_models import CopyModel, PerfectModel, Tabular
 from imagine_envs.world_models.protocol import Prediction, State, WorldModel
 
 GAMMA = 0.9
@@ -260,6 +260,33 @@ def test_equally_good_actions_are_taken_equally_often_and_reproducibly() -> None
     action, _ = LookAhead(model, gamma=0.9, depth=1).predict(np.int64(3))
     assert action in (-1, 1)
     assert np.ndim(action) == 0
+
+
+PARTS = spaces.Dict({"a": spaces.Box(-9, 9, (2,), np.float32), "b": spaces.Box(0, 3, (), np.float32)})
+
+
+@pytest.mark.parametrize("rows", [None, 1, 2, 4])
+def test_one_observation_of_parts_gets_one_action(rows: int | None) -> None:
+    planner = LookAhead(CopyModel(PARTS, spaces.Discrete(3)), gamma=0.9, depth=2)
+    shape = () if rows is None else (rows,)
+    actions, _ = planner.predict({"a": np.zeros((*shape, 2), np.float32), "b": np.zeros(shape, np.float32)})
+    assert actions.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("model", "seen", "said"),
+    [
+        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(())}, "one number of rows"),
+        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(3)}, r"'b': \(3,\)}; one number"),
+        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros(3), "b": np.zeros(())}, r"shape .*3.* for key a"),
+        (CopyModel(PARTS["a"], spaces.Discrete(3)), np.zeros(3), r"Unexpected observation shape .*3"),
+        (CopyModel(PARTS["a"], spaces.Discrete(3)), np.zeros((1, 4, 2)), r"Unexpected observation shape .*1, 4, 2"),
+        (chance_world()[0], np.zeros((2, 1)), r"Unexpected observation shape .*2, 1"),
+    ],
+)
+def test_observations_of_another_shape_are_refused(model: WorldModel, seen: Any, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        LookAhead(model, gamma=0.9, depth=1).predict(seen)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------

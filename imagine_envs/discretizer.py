@@ -84,11 +84,20 @@ class Discretizer:
         return np.clip(place, 0, self._bins - 1).astype(np.int64) @ self._stride
 
     def centre(self, index: ArrayLike) -> NDArray[Any]:
-        """The middles of cells ``[B]``, of the space's own type ``[B, *shape]``."""
+        """The middles of cells ``[B]``, of the space's own type ``[B, *shape]``.
+
+        Each lies in its cell and in the space, if the cell holds anything of the space.
+        """
         cells = np.asarray(index, np.int64)[:, None] // self._stride % self._bins
         middle = self._low + (cells + 0.5) * self._width
         if self.space.dtype.kind != "f":
-            middle = np.rint(middle)
+            # Of two integers as near the lower one: the upper one may begin the next cell. The outermost cells have no
+            # end there, and may hold integers only beyond the grid.
+            nearest = np.ceil(middle - 0.5)
+            place, last = (nearest - self._low) / self._width, self._bins - 1
+            beyond = [(cells == 0) & (place >= 1), (cells == last) & (place < last)]
+            middle = np.select(beyond, [np.floor(middle), np.ceil(middle)], nearest)
+        middle = np.clip(middle, self.space.low.reshape(-1), self.space.high.reshape(-1))
         return middle.reshape(-1, *self.space.shape).astype(self.space.dtype)
 
     def settings(self) -> dict[str, Any]:

@@ -45,6 +45,38 @@ def test_the_middle_of_a_cell_lies_in_it(space: spaces.Box) -> None:
     np.testing.assert_array_equal(grid.index(centre), index)
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int32, np.int64])
+@pytest.mark.parametrize(("low", "high"), [(0, 1), (0, 3), (-3, 4), (2, 12), (-20, -9), (-128, 127), (0, 255)])
+def test_the_middle_of_integers_is_one_of_their_own_cell(low: int, high: int, dtype: type) -> None:
+    if low < np.iinfo(dtype).min or high > np.iinfo(dtype).max:
+        pytest.skip("not of this type")
+    space = spaces.Box(low, high, (1,), dtype)
+    every = np.arange(low, high + 1)[:, None]
+    own = [(low, high), (low - 0.5, high + 0.5), (low - 3, high + 2.5), (low + 0.2, low + 0.4), (low + 0.3, high)]
+    for bins in [*range(1, 14), high - low, high - low + 1, 3 * (high - low)]:
+        for first, last in own:
+            grid = Discretizer(space, bins, low=first, high=last)
+            cells = grid.index(every)
+            shown = grid.centre(cells)
+            assert all(space.contains(one) for one in shown), (bins, first, last)
+            np.testing.assert_array_equal(grid.index(shown), cells, f"{bins} bins from {first} to {last}")
+            if bins <= high - low and (first, last) == (low, high):
+                assert len(set(cells.tolist())) == bins
+
+
+def test_integers_are_shown_in_the_middle() -> None:
+    for bins, shown in ((3, [0, 1, 2, 2]), (2, [1, 1, 2, 2]), (1, [1] * 4)):
+        grid = Discretizer(spaces.Box(0, 3, (1,), np.int64), bins)
+        assert grid.centre(grid.index(np.arange(4)[:, None]))[:, 0].tolist() == shown
+    assert Discretizer(spaces.Box(0, 255, (1,), np.uint8), 3).centre(range(3))[:, 0].tolist() == [42, 127, 212]
+
+
+def test_a_middle_beyond_the_space_is_shown_at_its_edge() -> None:
+    for dtype in (np.float32, np.uint8):
+        grid = Discretizer(spaces.Box(0, 9, (1,), dtype), 2, low=-30, high=4)
+        assert grid.centre([0, 1]).tolist() == [[0], [0]]
+
+
 def test_cart_pole_needs_bounds_for_its_speeds() -> None:
     space = gym.make("CartPole-v1").observation_space
     with pytest.raises(ValueError, match=r"no bound in dimension\(s\) 1, 3: give low there"):

@@ -351,3 +351,25 @@ def test_observations_outside_the_space_are_refused() -> None:
     for wrong in (-1, 3):
         with pytest.raises(ValueError, match=r"outside Discrete\(3\)"):
             small().encode([0, wrong])
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        (([0, 1], [0], [0.5], [1], [False]), r"shapes \(2,\), \(1,\), \(1,\), \(1,\) and \(1,\); the same \[N\]"),
+        (([0], [0], [0.5, 0.5], [1], [False]), r"\(1,\), \(1,\), \(2,\), \(1,\) and \(1,\)"),
+        (([0], [0], [0.5], [1], []), r"and \(0,\); the same"),
+        ((0, 0, 0.5, 1, False), r"shapes \(\), \(\)"),
+        (([[0]], [[0]], [[0.5]], [[1]], [[False]]), r"shapes \(1, 1\)"),
+        (([0, 1], [0, 0], [0.5, np.nan], [1, 1], [False] * 2), "a reward is nan; finite numbers were expected"),
+        (([0], [0], [-np.inf], [1], [False]), "a reward is -inf; finite"),
+        (([5], [0], [0.5], [1], [False]), "a state is not one of 0 to 4"),
+        (([0], [-1], [0.5], [1], [False]), "action is not one of 0 to 1"),
+        (([0], [0], [0.5], [5], [False]), "a successor is not one of 0 to 4"),
+    ],
+)
+def test_steps_that_make_no_sense_teach_nothing(steps: Any, said: str) -> None:
+    model = Tabular(spaces.Discrete(5), spaces.Discrete(2))
+    with pytest.raises(ValueError, match=said):
+        model.learn(*steps)
+    assert model.tables.count.sum() == 0

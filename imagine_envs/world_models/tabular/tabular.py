@@ -150,9 +150,17 @@ class Tabular(WorldModel):
         """Notes real steps, ``[N]`` each, in their order; states and actions are numbers from 0.
 
         Raises:
-            ValueError: If a number is none of the states or actions, or the tables become too large.
+            ValueError: If a number is none of the states or actions, a reward is not finite, or the lengths differ
+                (nothing is learned then); or if the tables become too large.
         """
         states, actions, successors = (np.asarray(part, np.int64) for part in (state, action, successor))
+        rewards, ends = np.asarray(reward, np.float64), np.asarray(terminated, bool)
+        shapes = [str(part.shape) for part in (states, actions, rewards, successors, ends)]
+        if states.ndim != 1 or len(set(shapes)) > 1:
+            raise ValueError(
+                f"state, action, reward, successor and terminated have shapes {', '.join(shapes[:-1])} and "
+                f"{shapes[-1]}; the same [N] was expected of all"
+            )
         for name, part, size in (
             ("state", states, self.num_states),
             ("action", actions, self.num_actions),
@@ -160,7 +168,8 @@ class Tabular(WorldModel):
         ):
             if ((part < 0) | (part >= size)).any():
                 raise ValueError(f"a {name} is not one of 0 to {size - 1}")
-        rewards, ends = np.asarray(reward, np.float64), np.asarray(terminated, bool)
+        if not (finite := np.isfinite(rewards)).all():
+            raise ValueError(f"a reward is {rewards[~finite][0]}; finite numbers were expected")
         done = 0
         while (done := learn_all(self.tables, self.stochastic, states, actions, rewards, successors, ends, done)) < len(
             states

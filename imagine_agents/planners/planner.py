@@ -86,12 +86,10 @@ class Planner(ABC):
         seen = to_tensor(observation, space, model.device)
         single = not is_vectorized_observation(seen, space)
         seen = map_observation(lambda part: part[None], seen) if single else seen
-        shapes = (
-            {name: tuple(part.shape) for name, part in seen.items()} if isinstance(seen, dict) else {"": seen.shape}
-        )
-        if len({shape[:1] for shape in shapes.values()}) > 1:
-            raise ValueError(f"the observation's parts have shapes {shapes}; one number of rows was expected of all")
-        rows = next(iter(shapes.values()))[0]
+        shapes = [tuple(part.shape) for part in (seen.values() if isinstance(seen, dict) else [seen])]
+        if len({shape[:1] for shape in shapes}) > 1:
+            raise ValueError(f"the parts of the observation have shapes {shapes}; the same number of rows was expected")
+        rows = shapes[0][0]
         nothing = torch.zeros(rows, dtype=torch.int64, device=model.device)
         first = torch.ones(rows, dtype=torch.bool, device=model.device)
         action = self.act(model.observe(model.initial(rows), nothing, seen, first, sample=False)).cpu().numpy()

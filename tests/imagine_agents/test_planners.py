@@ -276,8 +276,8 @@ def test_one_observation_of_parts_gets_one_action(rows: int | None) -> None:
 @pytest.mark.parametrize(
     ("model", "seen", "said"),
     [
-        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(())}, "one number of rows"),
-        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(3)}, r"'b': \(3,\)}; one number"),
+        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(())}, "the same number of rows"),
+        (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros((4, 2)), "b": np.zeros(3)}, r"\(3,\)\]; the same number"),
         (CopyModel(PARTS, spaces.Discrete(3)), {"a": np.zeros(3), "b": np.zeros(())}, r"shape .*3.* for key a"),
         (CopyModel(PARTS["a"], spaces.Discrete(3)), np.zeros(3), r"Unexpected observation shape .*3"),
         (CopyModel(PARTS["a"], spaces.Discrete(3)), np.zeros((1, 4, 2)), r"Unexpected observation shape .*1, 4, 2"),

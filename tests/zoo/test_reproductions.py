@@ -15,7 +15,7 @@ from tests.imagine_envs.reference_random import ReferenceRandom
 from zoo.cli import main
 from zoo.commands.reproduce import FIGURES
 from zoo.reproductions import example_8_4, figure_8_2, figure_8_4, figure_8_5, figure_8_8
-from zoo.reproductions.figure import Job, Reproduction, beside, lead, publish
+from zoo.reproductions.figure import Job, Reproduction, beside, differences, lead, publish
 from zoo.reproductions.inner_loop import agent_for, play
 
 # --- the loop around Dyna-Q -----------------------------------------------------------------------------------------
@@ -202,9 +202,26 @@ def test_a_book_s_value_lies_inside_two_standard_deviations() -> None:
         "runs": 3,
         "book": 4.0,
         "inside": True,
+        "z": pytest.approx(-2.0 / (1 / 3 + 1 / 30) ** 0.5),
     }
     assert beside("x", runs, 4.1)["inside"] is beside("x", runs, -0.1)["inside"] is False
-    assert beside("x", runs, None)["inside"] is None
+    assert beside("x", runs, None)["inside"] is beside("x", runs, None)["z"] is None
+    assert beside("x", [2.0, 2.0], 1.0)["z"] is None
+
+
+def test_means_differ_by_two_standard_errors_long_before_runs_do() -> None:
+    runs = [1.0, 2.0, 3.0] * 100
+    far, near = beside("far", runs, 2.5), beside("near", runs, 2.2)
+    assert far["inside"]
+    assert far["z"] == pytest.approx(-0.5 / np.std(runs, ddof=1) / (1 / 300 + 1 / 30) ** 0.5)
+    exact = beside("exact", runs, 2.2, np.inf)
+    assert exact["z"] == pytest.approx(-0.2 / exact["standard_error"])
+    (told,) = differences([far, near, exact, beside("none", runs, None)])
+    assert "far: ours 2 ± 0.0, book 2.5 (z = -3.2); exact: ours" in told
+    assert "near" not in told
+    (large,) = differences([beside("large", [1_234.4, 1_235.4], 98_765.0)])
+    assert "large: ours 1,235 ± 0.5, book 98,765 (z = " in large
+    assert differences([near]) == []
 
 
 def test_a_lead_is_that_of_the_same_runs() -> None:
@@ -225,10 +242,16 @@ def test_outcomes_come_in_the_order_of_the_jobs_however_many_processes(tmp_path:
     def jobs(runs: int, seed: int) -> list[Job]:
         return [Job(double, (number,), weight=9 - number) for number in range(seed, seed + runs)]
 
-    figure = Reproduction("figure-0.0", "Nothing", 4, jobs, lambda outcomes: {"runs": outcomes}, lambda _: Figure())
+    def found(outcomes: Any) -> dict[str, Any]:
+        return {"runs": outcomes, "values": [beside("x", [1.0, 2.0], 9.0)], "notes": ["first"]}
+
+    figure = Reproduction("figure-0.0", "Nothing", 4, jobs, found, lambda _: Figure())
     (result,) = publish([figure], tmp_path, seed=3)
     (same,) = publish([figure], tmp_path, seed=3, processes=2)
     assert result["runs"] == same["runs"] == [6, 8, 10, 12]
+    assert result["notes"] == ["first", *differences(result["values"])]
+    assert len(result["notes"]) == 2
+    assert "30 runs" in result["explanation"]["z"]
     (fewer,) = publish([figure], tmp_path, runs=2)
     assert fewer["runs"] == json.loads((tmp_path / "figure-0.0.json").read_text())["runs"] == [0, 2]
 
@@ -238,7 +261,7 @@ def test_the_command_makes_pictures_and_numbers(tmp_path: Path, capsys: pytest.C
     assert main(argv) == 0
     shown = capsys.readouterr().out
     assert shown.index("figure-8.4:") < shown.index("figure-8.5:")
-    assert "book 151" in shown
+    assert "book 151 (z = " in shown
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"figure-{number}.{kind}" for number in ("8.4", "8.5") for kind in ("json", "png")
     ]
@@ -271,9 +294,11 @@ def test_published_results_are_those_of_the_present_settings(module: Any) -> Non
     assert (RESULTS / f"{figure.name}.png").is_file()
     assert (published["figure"], published["title"], published["runs"]) == (figure.name, figure.title, figure.runs)
     assert all(one["holds"] for one in published["claims"]), published["claims"]
-    outside = [value["name"] for value in published["values"] if not value["inside"]]
-    # What lies outside is explained in the notes.
-    assert not outside or len(published["notes"]) > 1
+    # What differs is told in the notes, after what was found about it.
+    told = differences(published["values"])
+    assert published["notes"][len(published["notes"]) - len(told) :] == told
+    assert not told or len(published["notes"]) > 2
+    assert all(value["inside"] or value["name"] in told[0] for value in published["values"])
 
 
 def test_every_figure_has_its_module() -> None:

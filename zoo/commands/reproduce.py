@@ -50,6 +50,7 @@ def main(argv: Sequence[str]) -> None:
         print(f"\n{result['figure']}: {result['title']} ({work})")
         for value in result["values"]:
             book = "" if value["book"] is None else f"   book {value['book']:,.6g}"
+            book += "" if value["z"] is None else f" (z = {value['z']:.1f})"
             far = "" if value["inside"] in (None, True) else "   OUTSIDE our spread"
             print(f"  {value['name']}: {value['ours']:,.6g} ± {value['spread']:,.3g}{book}{far}")
         for claim in result["claims"]:

@@ -20,10 +20,31 @@ from zoo.benchmarks.measure import machine
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLORS", "Job", "Lead", "Reproduction", "beside", "claim", "lead", "publish", "rounded"]
+__all__ = [
+    "BOOK_RUNS",
+    "COLORS",
+    "Job",
+    "Lead",
+    "Reproduction",
+    "beside",
+    "claim",
+    "differences",
+    "lead",
+    "publish",
+    "rounded",
+]
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
 """Okabe & Ito's, which people with any colour vision can tell apart."""
+
+BOOK_RUNS = 30
+"""Runs that a value of the book is taken to be the mean of, as in Figure 8.2; it rarely says how many they were."""
+
+_EXPLANATION = {
+    "inside": "the book's value is no further from our mean than twice the spread (standard deviation) of single runs",
+    "z": "(ours - book) / standard error of that difference of two means; the book's is taken to be the mean of "
+    f"{BOOK_RUNS} runs with our spread, unless it is an exact expectation; errors of reading its curves are left out",
+}
 
 _STYLE: Any = {
     "font.size": 9.5,
@@ -75,18 +96,23 @@ class Reproduction:
     draw: Callable[[Mapping[str, Any]], Figure]
 
 
-def beside(name: str, runs: ArrayLike, book: float | None) -> dict[str, Any]:
+def beside(name: str, runs: ArrayLike, book: float | None, book_runs: float = BOOK_RUNS) -> dict[str, Any]:
     """Our value of every run beside the book's one: an entry of "values".
 
-    The book's value lies ``inside`` if it is no further from our mean than twice the standard deviation of our runs.
+    The book's value lies ``inside`` if it is no further from our mean than twice the standard deviation of our runs,
+    as one run of ours might. Whether our *mean* is the book's is asked of ``z``, the difference in standard errors:
+    (ours − book) / (spread · √(1 / R + 1 / ``book_runs``)), on the assumption that the book's runs spread as ours do.
+    Most of the book's values are read off its curves; that error is part of the difference, and not of ``z``.
 
     Args:
         name: What was measured.
         runs: ``[R]``.
         book: The book's value (a mean over its runs), None where it has none.
+        book_runs: How many runs the book's value is the mean of; infinite for an exact expectation.
     """
     values = np.asarray(runs, np.float64)
     mean, spread = float(values.mean()), float(values.std(ddof=1)) if len(values) > 1 else 0.0
+    error = spread * np.sqrt(1 / len(values) + 1 / book_runs)
     return {
         "name": name,
         "ours": mean,
@@ -95,7 +121,25 @@ def beside(name: str, runs: ArrayLike, book: float | None) -> dict[str, Any]:
         "runs": len(values),
         "book": book,
         "inside": None if book is None else bool(abs(mean - book) <= 2 * spread),
+        "z": None if book is None or not error else float((mean - book) / error),
     }
+
+
+def differences(values: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A note of the values whose |z| is above 2, if there are any."""
+    told = [
+        f"{value['name']}: ours {_plain(value['ours'])} ± {_plain(value['standard_error'])}, "
+        f"book {_plain(value['book'])} (z = {value['z']:.1f})"
+        for value in values
+        if value["z"] is not None and abs(value["z"]) > 2
+    ]
+    return (
+        [f"Our mean differs from the book's by more than twice its standard error: {'; '.join(told)}."] if told else []
+    )
+
+
+def _plain(number: float) -> str:
+    return f"{number:,.0f}" if number >= 100 or number == int(number) else f"{number:,.1f}"
 
 
 def claim(says: str, holds: object, measured: str) -> dict[str, Any]:
@@ -168,12 +212,15 @@ def publish(
             bar.set_description(figure.name)
             bar.update(jobs[which][place].weight * share[which])
             if not missing[which]:
+                found = figure.result(parts[which])
                 results[which] = {
                     "figure": figure.name,
                     "title": figure.title,
                     "seed": seed,
                     "cpu_seconds": round(seconds[which], 1),
-                    **figure.result(parts[which]),
+                    **found,
+                    "notes": [*found["notes"], *differences(found["values"])],
+                    "explanation": _EXPLANATION,
                     "machine": machine(),
                 }
                 _save(figure, results[which], output)

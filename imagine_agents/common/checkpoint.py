@@ -37,6 +37,7 @@ from imagine_envs.storage import (
     save_json,
     sha256,
 )
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = [
     "AtomicCheckpointCallback",
@@ -245,8 +246,7 @@ class AtomicCheckpointCallback(BaseCallback):
     ) -> None:
         super().__init__(verbose)
         for name, value in (("save_freq", save_freq), ("keep", keep)):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+            check_whole(name, value)
         self.save_freq = save_freq
         self.save_path = Path(save_path)
         self.name_prefix = name_prefix

@@ -23,6 +23,7 @@ from imagine_agents.dreamer.presets import BEHAVIOURS
 from imagine_envs.allocation import keep_freed_memory
 from imagine_envs.experience import Batch
 from imagine_envs.spaces import to_tensor
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["Dreamer"]
 
@@ -204,8 +205,7 @@ class Dreamer(SequenceAlgorithm):
 
     def _check_settings(self) -> None:
         for name, smallest in (("batch_size", 1), ("batch_length", 2), ("horizon", 1), ("learning_starts", 0)):
-            if not isinstance(value := getattr(self, name), (int, np.integer)) or value < smallest:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {smallest}")
+            check_whole(name, getattr(self, name), smallest)
         if self.imag_last is not None and not 2 <= self.imag_last <= self.batch_length:
             raise ValueError(f"imag_last={self.imag_last} must lie between 2 and batch_length={self.batch_length}")
         for name in ("random_repeat", "gamma", "gae_lambda"):

@@ -39,13 +39,14 @@ from imagine_agents.dyna.branching import Expansion, branches, dreaming_from, ex
 from imagine_agents.dyna.defaults import dyna_defaults, off_policy_algorithm
 from imagine_agents.dyna.layout import rewards_for_policy
 from imagine_agents.dyna.replay_buffer import MixedReplayBuffer
-from imagine_agents.dyna.schedule import Horizon, checked_horizon, horizon_at, is_whole
+from imagine_agents.dyna.schedule import Horizon, checked_horizon, horizon_at
 from imagine_agents.dyna.transitions import ImaginedBuffer, Transitions
 from imagine_envs.dreams import Dream
 from imagine_envs.dreams.dream import DreamState
 from imagine_envs.experience.steppers import stepper_for
 from imagine_envs.spaces import Observation, map_observation
 from imagine_envs.storage import StorageError, load_tensors, save_tensors
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models import World, WorldModel, fit
 from imagine_envs.world_models.fit import fit_model
 from imagine_envs.world_models.world import burned_in, context_length
@@ -264,8 +265,7 @@ class Dyna(SequenceAlgorithm):
             ("retain_steps", 1),
             ("value_expansion", 0),
         ):
-            if not is_whole(value := getattr(self, name)) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+            check_whole(name, getattr(self, name), least)
         if self.retain_steps < self.rollout_freq:
             raise ValueError(
                 f"retain_steps={self.retain_steps} is less than rollout_freq={self.rollout_freq}: one round of "

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any
 
-__all__ = ["Horizon", "checked_horizon", "horizon_at", "is_whole"]
+from imagine_envs.whole_numbers import is_whole
+
+__all__ = ["Horizon", "checked_horizon", "horizon_at"]
 
 Horizon = tuple[float, float, int, int]
 """(start, end, from, to): ``from`` steps until ``start``, then linearly up (or down) to ``to`` steps at ``end``."""
@@ -71,8 +73,3 @@ def _is_fractional(start: float, end: float) -> bool:
 
 def _is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def is_whole(value: Any) -> bool:
-    """Whether a number is an integer, of Python or NumPy."""
-    return isinstance(value, Integral) and not isinstance(value, bool)

@@ -23,6 +23,7 @@ from imagine_agents.dyna_q.policies import TabularPolicy
 from imagine_agents.dyna_q.world import world_of
 from imagine_envs.discretizer import Discretizer
 from imagine_envs.experience.steppers import stepper_for
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models import World
 from imagine_envs.world_models.tabular import Tables, Tabular
 
@@ -203,8 +204,7 @@ class DynaQ(BaseAlgorithm):
             amount = getattr(self, name)
             if not 0 <= amount < math.inf:
                 raise ValueError(f"{name}={amount} must be finite and not negative")
-        if not isinstance(self.planning_steps, (int, np.integer)) or self.planning_steps < 0:
-            raise ValueError(f"planning_steps={self.planning_steps!r} must be a whole number of at least 0")
+        check_whole("planning_steps", self.planning_steps, 0)
         for name, known in (
             ("search_control", tuple(kernels.SEARCHES)),
             ("backups", _BACKUPS),

@@ -47,6 +47,7 @@ from imagine_envs.dreams.acting import Actor
 from imagine_envs.dreams.dream import feature_space
 from imagine_envs.experience import Collector, Replay
 from imagine_envs.experience.collect import heeds_masks
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models import World, WorldModel, fit, make_model
 from imagine_envs.world_models.fit import fit_model
 from wrappers import SB3VecEnv
@@ -163,11 +164,9 @@ class ImaginationTrainer(BaseAlgorithm):
             ("n_eval_episodes", n_eval_episodes),
             ("stop_rule_freq", stop_rule_freq),
         ):
-            if value < 1:
-                raise ValueError(f"{name}={value} must be at least 1")
+            check_whole(name, value)
         for name, count in (("num_dreams", num_dreams), ("final_dream_timesteps", final_dream_timesteps)):
-            if count is not None and count < 1:
-                raise ValueError(f"{name}={count} must be at least 1 (or None)")
+            check_whole(name, count, or_none=True)
         if refit not in ("warm", "fresh"):
             raise ValueError(f"refit={refit!r} must be 'warm' or 'fresh'")
         if stop_rule is not None and not 0 < stop_rule <= 1:

@@ -7,6 +7,7 @@ from stable_baselines3.common.callbacks import BaseCallback
 
 from imagine_envs.dreams import Dream
 from imagine_envs.dreams.fidelity_returns import PolicyOf, dream_returns
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models import World
 
 __all__ = ["MemberValidation"]
@@ -53,8 +54,7 @@ class MemberValidation(BaseCallback):
         if not 0 < threshold <= 1:
             raise ValueError(f"threshold={threshold} must be a fraction of the members in (0, 1]")
         for name, count in (("every", every), ("num_dreams", num_dreams), ("horizon", horizon)):
-            if count is not None and count < 1:
-                raise ValueError(f"{name}={count} must be at least 1")
+            check_whole(name, count, or_none=True)
         self.threshold, self.every, self.seed = threshold, every, seed
         members = getattr(world.model, "members", None)
         if members is None:

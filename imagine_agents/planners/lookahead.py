@@ -7,6 +7,7 @@ from torch import Tensor
 
 from imagine_agents.planners.expectimax import expectimax
 from imagine_agents.planners.planner import Planner, Value
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.protocol import State, WorldModel
 from imagine_envs.world_models.tabular import Tabular
 
@@ -51,8 +52,7 @@ class LookAhead(Planner):
     ) -> None:
         super().__init__(model, gamma=gamma, depth=depth, value=value, seed=seed)
         for name, number in (("samples", samples), ("rows", rows)):
-            if number < 1:
-                raise ValueError(f"{name}={number} must be at least 1")
+            check_whole(name, number)
         self.samples = samples
         self._rows = rows
 

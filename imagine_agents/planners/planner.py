@@ -13,6 +13,7 @@ from stable_baselines3.common.utils import is_vectorized_observation
 from torch import Tensor
 
 from imagine_envs.spaces import map_observation, to_tensor
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.protocol import Prediction, State, WorldModel
 
 __all__ = ["Planner", "Policy", "Value"]
@@ -45,8 +46,7 @@ class Planner(ABC):
     ) -> None:
         if not isinstance(model.action_space, spaces.Discrete):
             raise ValueError(f"the world's action_space is {model.action_space}; a Discrete was expected")
-        if depth < 1:
-            raise ValueError(f"depth={depth} must be at least 1")
+        check_whole("depth", depth)
         if not 0 <= gamma <= 1:
             raise ValueError(f"gamma={gamma} must lie in [0, 1]")
         self.model = model

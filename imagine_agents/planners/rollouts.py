@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from imagine_agents.planners.planner import Planner, Policy, Value
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.protocol import State, WorldModel
 
 __all__ = ["Rollouts"]
@@ -47,8 +48,7 @@ class Rollouts(Planner):
         seed: int = 0,
     ) -> None:
         super().__init__(model, gamma=gamma, depth=depth, value=value, seed=seed)
-        if times < 1:
-            raise ValueError(f"times={times} must be at least 1")
+        check_whole("times", times)
         self.times = times
         self._policy = self._at_random if policy is None else policy
 

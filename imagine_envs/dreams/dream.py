@@ -12,6 +12,7 @@ from gymnasium import spaces
 from torch import Tensor
 
 from imagine_envs.spaces import Observation, to_tensor
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.protocol import State, WorldModel
 from imagine_envs.world_models.world import World, resolve_device
 
@@ -119,8 +120,7 @@ class Dream:
         _check_choice("observation", observation, ("decoded", "latent"))
         _check_choice("termination", termination, ("sample", "threshold"))
         _check_choice("starts", starts, ("replay", "initial"))
-        if horizon is not None and (not isinstance(horizon, (int, np.integer)) or horizon < 1):
-            raise ValueError(f"horizon={horizon!r} must be a whole number of at least 1 (or None)")
+        check_whole("horizon", horizon, or_none=True)
         if not (np.isfinite(temperature) and temperature >= 0):
             raise ValueError(f"temperature={temperature} must be finite and not negative (0 is the mean)")
         if not np.isfinite(uncertainty_penalty):
@@ -187,8 +187,7 @@ class Dream:
         Raises:
             ValueError: If ``batch_size`` is less than one.
         """
-        if batch_size < 1:
-            raise ValueError(f"batch_size={batch_size} must be at least 1")
+        check_whole("batch_size", batch_size)
         empty = torch.zeros(batch_size, dtype=torch.int64, device=self.device)
         return self.restart(DreamState({}, empty, {}, seed), torch.ones_like(empty, dtype=torch.bool))
 

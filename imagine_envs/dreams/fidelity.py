@@ -21,6 +21,7 @@ from imagine_envs.dreams.fidelity_returns import (
 )
 from imagine_envs.experience.replay import Replay
 from imagine_envs.storage import atomic_file, save_json
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.world import World
 
 __all__ = ["FidelityReport", "fidelity"]
@@ -212,8 +213,7 @@ def fidelity(
         >>> report.save("reports/cartpole")
     """
     for name, value, least in (("steps", steps, 1), ("real_steps", real_steps, 1), ("episodes", episodes, 0)):
-        if value < least:
-            raise ValueError(f"{name}={value} must be at least {least}")
+        check_whole(name, value, least)
     if episodes and min(episodes, dreams) < 2:
         raise ValueError(f"episodes={episodes} and dreams={dreams} must be at least 2, or their spread is unknown")
     if not isinstance(world, World):

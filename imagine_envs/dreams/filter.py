@@ -13,6 +13,7 @@ from torch import Tensor
 from imagine_envs.dreams.dream import feature_space
 from imagine_envs.dreams.vector_env import as_action
 from imagine_envs.spaces import map_observation, to_tensor
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.protocol import State
 from imagine_envs.world_models.world import World
 
@@ -60,8 +61,7 @@ class Filter:
     """
 
     def __init__(self, world: World, num_envs: int = 1, seed: int | None = 0) -> None:
-        if num_envs < 1:
-            raise ValueError(f"num_envs={num_envs} must be at least 1")
+        check_whole("num_envs", num_envs)
         self.world = world
         self.num_envs = int(num_envs)
         self.digest = world.digest

@@ -18,6 +18,7 @@ from imagine_envs.checked_actions import checked_actions
 from imagine_envs.dreams.dream import Dream, DreamState
 from imagine_envs.dreams.rendering import FrameRenderer
 from imagine_envs.spaces import map_observation, to_numpy
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.world import World
 
 __all__ = ["DreamVectorEnv", "dream_of"]
@@ -88,8 +89,7 @@ class DreamVectorEnv(VectorEnv):
         render_mode: str | None = None,
         **options: Any,
     ) -> None:
-        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
+        check_whole("num_envs", num_envs)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r} must be 'rgb_array' or None; a window shows one DreamEnv")
         mode = AutoresetMode(autoreset_mode)

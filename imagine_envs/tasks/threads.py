@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from numpy.typing import NDArray
 
+from imagine_envs.whole_numbers import is_whole
+
 __all__ = ["MOST_THREADS", "each_part", "thread_count"]
 
 MOST_THREADS = 64
@@ -30,7 +32,7 @@ def thread_count(threads: int | None) -> int:
         told = os.environ.get("OMP_NUM_THREADS", "")
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         return min(int(told) if told.isdecimal() and int(told) else cores, MOST_THREADS)
-    if isinstance(threads, bool) or not isinstance(threads, (int, np.integer)) or not 1 <= threads <= MOST_THREADS:
+    if not is_whole(threads) or not 1 <= threads <= MOST_THREADS:
         raise ValueError(f"threads={threads!r} must be a whole number from 1 to {MOST_THREADS}, or None")
     return int(threads)
 

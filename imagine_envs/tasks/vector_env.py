@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from imagine_envs.checked_actions import checked_actions
 from imagine_envs.tasks.batch import TaskBatch, task_of
 from imagine_envs.tasks.task import BatchedTask, State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["TaskVectorEnv"]
 
@@ -62,8 +63,7 @@ class TaskVectorEnv(VectorEnv):
         render_size: int = 512,
         **options: Any,
     ) -> None:
-        if not isinstance(num_envs, (int, np.integer)) or num_envs < 1:
-            raise ValueError(f"num_envs={num_envs!r} must be a whole number of at least 1")
+        check_whole("num_envs", num_envs)
         if render_mode not in (None, "rgb_array"):
             raise ValueError(f"render_mode={render_mode!r} must be 'rgb_array' or None; a window shows one TaskEnv")
         mode = AutoresetMode(autoreset_mode)

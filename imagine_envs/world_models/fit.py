@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from imagine_envs.allocation import keep_freed_memory
 from imagine_envs.experience.batch import Batch
 from imagine_envs.experience.replay import Replay
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.holdout import split
 from imagine_envs.world_models.protocol import WorldModel
 from imagine_envs.world_models.world import World
@@ -91,8 +92,7 @@ def fit(
         >>> world = fit(Ensemble(env.observation_space, env.action_space), collect(env, steps=500, seed=0), seed=0)
         >>> world.save("worlds/cartpole")
     """
-    if starts < 1:
-        raise ValueError(f"starts={starts} must be at least 1")
+    check_whole("starts", starts)
     report = fit_model(world_model, replay, seed=seed, **kwargs)
     return World.from_replay(world_model, replay, max_starts=starts, seed=seed, report=report)
 
@@ -229,8 +229,7 @@ def _check(model: WorldModel, replay: Replay, holdout: float, **counts: int) -> 
     if not 0 < holdout < 1:
         raise ValueError(f"holdout={holdout} must lie between 0 and 1")
     for name, value in counts.items():
-        if value < 1:
-            raise ValueError(f"{name}={value} must be at least 1")
+        check_whole(name, value)
     if replay.num_transitions < 2:
         raise ValueError(
             f"too little data to split: the replay holds {replay.num_transitions} transitions; collect more"

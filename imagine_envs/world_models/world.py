@@ -28,6 +28,7 @@ from imagine_envs.storage import (
     save_json,
     save_tensors,
 )
+from imagine_envs.whole_numbers import check_whole
 from imagine_envs.world_models.families import family_class
 from imagine_envs.world_models.protocol import State, WorldModel
 
@@ -122,8 +123,7 @@ class Contexts:
         Raises:
             ValueError: If ``max_contexts`` is less than one, or no record of the replay can be gone on from.
         """
-        if max_contexts < 1:
-            raise ValueError(f"max_contexts={max_contexts} must be at least 1")
+        check_whole("max_contexts", max_contexts)
         records = replay.scalars()
         alive = ~(records["terminated"] | records["truncated"])
         rng = np.random.default_rng(seed)

@@ -220,5 +220,5 @@ def test_checkpoints_of_other_names_and_removed_ones_are_not_seen(tmp_path: Path
 
 @pytest.mark.parametrize("argument", ["save_freq", "keep"])
 def test_numbers_that_make_no_sense_are_refused(tmp_path: Path, argument: str) -> None:
-    with pytest.raises(ValueError, match=f"{argument}=0 must be at least 1"):
+    with pytest.raises(ValueError, match=f"{argument}=0 must be a whole number of at least 1"):
         AtomicCheckpointCallback(**{"save_freq": 1, "save_path": tmp_path, argument: 0})

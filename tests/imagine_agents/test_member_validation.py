@@ -121,9 +121,9 @@ def test_real_dreams_are_repeatable_and_logged(cartpole_world: World) -> None:
     [
         ({"threshold": 0.0}, "threshold=0.0 must be a fraction"),
         ({"threshold": 1.1}, "threshold=1.1 must be a fraction"),
-        ({"every": 0}, "every=0 must be at least 1"),
-        ({"num_dreams": 0}, "num_dreams=0 must be at least 1"),
-        ({"horizon": 0}, "horizon=0 must be at least 1"),
+        ({"every": 0}, "every=0 must be a whole number of at least 1"),
+        ({"num_dreams": 0}, "num_dreams=0 must be a whole number of at least 1"),
+        ({"horizon": 0}, "horizon=0 must be a whole number of at least 1"),
     ],
 )
 def test_bad_numbers(kwargs: dict[str, Any], message: str, cartpole_world: World) -> None:

@@ -295,11 +295,11 @@ def test_observations_of_another_shape_are_refused(model: WorldModel, seen: Any,
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"depth": 0}, "depth=0 must be at least 1"),
+        ({"depth": 0}, "depth=0 must be a whole number of at least 1"),
         ({"gamma": 1.5}, r"gamma=1.5 must lie in \[0, 1\]"),
-        ({"samples": 0}, "samples=0 must be at least 1"),
-        ({"rows": 0}, "rows=0 must be at least 1"),
-        ({"times": 0}, "times=0 must be at least 1"),
+        ({"samples": 0}, "samples=0 must be a whole number of at least 1"),
+        ({"rows": 0}, "rows=0 must be a whole number of at least 1"),
+        ({"times": 0}, "times=0 must be a whole number of at least 1"),
     ],
 )
 def test_arguments_that_make_no_sense(options: dict[str, Any], said: str) -> None:

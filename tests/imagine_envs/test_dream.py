@@ -511,7 +511,7 @@ def test_other_bad_arguments() -> None:
     with pytest.raises(TypeError, match="horizn"):
         Dream(walk_world(), horizn=3)  # type: ignore[call-arg]
     for batch_size in (0, -1):
-        with pytest.raises(ValueError, match=f"batch_size={batch_size} must be at least 1"):
+        with pytest.raises(ValueError, match=f"batch_size={batch_size} must be a whole number of at least 1"):
             Dream(walk_world()).reset(batch_size)
 
 

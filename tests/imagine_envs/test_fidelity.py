@@ -693,9 +693,9 @@ class _Elsewhere(Line):
     ("kwargs", "message"),
     [
         ({}, "the world does not know its environment's id; give env"),
-        ({"replay": streams_of(((3,),)), "steps": 0}, "steps=0 must be at least 1"),
-        ({"env": Line(), "real_steps": 0}, "real_steps=0 must be at least 1"),
-        ({"env": Line(), "episodes": -1}, "episodes=-1 must be at least 0"),
+        ({"replay": streams_of(((3,),)), "steps": 0}, "steps=0 must be a whole number of at least 1"),
+        ({"env": Line(), "real_steps": 0}, "real_steps=0 must be a whole number of at least 1"),
+        ({"env": Line(), "episodes": -1}, "episodes=-1 must be a whole number of at least 0"),
         ({"env": Line(), "episodes": 1}, "episodes=1 and dreams=100 must be at least 2"),
         ({"env": Line(), "dreams": 1}, "episodes=20 and dreams=1 must be at least 2"),
         ({"env": _Elsewhere()}, r"the environment's observation_space is Box\(0.0.*the world's is Box\(-100"),

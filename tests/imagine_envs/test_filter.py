@@ -181,7 +181,7 @@ def test_dict_observations():
         (lambda f: f.step(observations(1, 1), np.array([0, 1]), flags(0)), "first is bool"),
         (lambda f: f.step(observations(1, 1), np.array([0, 1]), np.zeros(2)), "first is float64"),
         (lambda f: f.reset(observations(1, 1), flags(1)), "rows is bool"),
-        (lambda f: Filter(f.world, 0), "num_envs=0 must be at least 1"),
+        (lambda f: Filter(f.world, 0), "num_envs=0 must be a whole number of at least 1"),
     ],
 )
 def test_bad_input_gets_one_clear_error(call, message):

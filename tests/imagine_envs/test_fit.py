@@ -352,11 +352,11 @@ def test_the_smallest_split_that_works() -> None:
         ({"holdout": 0.0}, r"holdout=0\.0 must lie between 0 and 1"),
         ({"holdout": 1.0}, r"holdout=1\.0 must"),
         ({"holdout": -0.2}, r"holdout=-0\.2 must"),
-        ({"max_epochs": 0}, "max_epochs=0 must be at least 1"),
-        ({"max_updates": 0}, "max_updates=0 must be at least 1"),
-        ({"batch_size": 0}, "batch_size=0 must be at least 1"),
-        ({"patience": 0}, "patience=0 must be at least 1"),
-        ({"validate_every": 0}, "validate_every=0 must be at least 1"),
+        ({"max_epochs": 0}, "max_epochs=0 must be a whole number of at least 1"),
+        ({"max_updates": 0}, "max_updates=0 must be a whole number of at least 1"),
+        ({"batch_size": 0}, "batch_size=0 must be a whole number of at least 1"),
+        ({"patience": 0}, "patience=0 must be a whole number of at least 1"),
+        ({"validate_every": 0}, "validate_every=0 must be a whole number of at least 1"),
     ],
     ids=str,
 )
@@ -370,7 +370,7 @@ def test_arguments_that_make_no_sense(kwargs: dict[str, Any], message: str) -> N
 @pytest.mark.parametrize("starts", [0, -1])
 def test_a_world_needs_a_start(starts: int) -> None:
     model = Scripted()
-    with pytest.raises(ValueError, match=f"starts={starts} must be at least 1"):
+    with pytest.raises(ValueError, match=f"starts={starts} must be a whole number of at least 1"):
         fit(model, line(50), starts=starts, max_epochs=1)
     assert not model.prepared
 

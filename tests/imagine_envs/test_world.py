@@ -574,7 +574,7 @@ def test_no_window_to_start_from() -> None:
     with pytest.raises(ValueError, match="none that a dream could start from"):
         Contexts.from_replay(replay, 16, 10, 0)
     for most in (0, -1):
-        with pytest.raises(ValueError, match=f"max_contexts={most} must be at least 1"):
+        with pytest.raises(ValueError, match=f"max_contexts={most} must be a whole number of at least 1"):
             Contexts.from_replay(replay, 1, most, 0)
 
 

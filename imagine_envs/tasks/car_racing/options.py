@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from imagine_envs.whole_numbers import check_whole
+
 __all__ = ["SHADES", "Options", "luma", "space_of_actions", "space_of_pictures"]
 
 SIZES = (64, 96)
@@ -38,10 +40,8 @@ class Options:
     def __post_init__(self) -> None:
         if self.size not in SIZES:
             raise ValueError(f"size={self.size!r} must be {' or '.join(map(str, SIZES))}")
-        for name in ("frame_skip", "max_steps"):
-            value, none = getattr(self, name), ", or None" if name == "max_steps" else ""
-            if (value is not None or not none) and not (isinstance(value, int) and value >= 1):
-                raise ValueError(f"{name}={value!r} must be a whole number of at least 1{none}")
+        check_whole("frame_skip", self.frame_skip)
+        check_whole("max_steps", self.max_steps, or_none=True)
         for name in ("grayscale", "continuous", "pay_start", "zoom_in"):
             if not isinstance(getattr(self, name), bool):
                 raise ValueError(f"{name}={getattr(self, name)!r} must be True or False")

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
+from imagine_envs.whole_numbers import check_whole, is_whole
+
 __all__ = ["BASIC", "HEALTH_GATHERING", "MY_WAY_HOME", "TAKE_COVER", "TICS_PER_SECOND", "Scenario", "Settings"]
 
 TICS_PER_SECOND = 35
@@ -97,13 +99,12 @@ class Settings:
             ValueError: If an argument makes no sense.
         """
         sides = size if isinstance(size, (tuple, list)) else (size, size)
-        if len(sides) != 2 or not all(_is_whole(side) and 8 <= side <= 1_024 for side in sides):
+        if len(sides) != 2 or not all(is_whole(side) and 8 <= side <= 1_024 for side in sides):
             raise ValueError(f"size={size!r} must be a whole number from 8 to 1024, or two of them (rows, columns)")
-        if not _is_whole(frame_skip) or frame_skip < 1:
-            raise ValueError(f"frame_skip={frame_skip!r} must be a whole number of at least 1")
+        check_whole("frame_skip", frame_skip)
         if max_steps == "cap":
             max_steps = -(-scenario.cap // frame_skip)
-        if max_steps is not None and (not _is_whole(max_steps) or max_steps < 1):
+        if max_steps is not None and (not is_whole(max_steps) or max_steps < 1):
             raise ValueError(f"max_steps={max_steps!r} must be a whole number of at least 1, None, or 'cap'")
         return cls((int(sides[0]), int(sides[1])), int(frame_skip), max_steps)
 
@@ -111,7 +112,3 @@ class Settings:
     def observation_space(self) -> spaces.Box:
         """uint8 ``[H, W, 3]``."""
         return spaces.Box(0, 255, (*self.size, 3), np.uint8)
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, (int, np.integer)) and not isinstance(value, bool)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from imagine_envs.tasks.drawing import Picture
 from imagine_envs.tasks.mazes.table import TableTask
 from imagine_envs.tasks.task import State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["BlockingMaze", "DynaMaze", "GridMaze", "ScaledMaze", "ShortcutMaze"]
 
@@ -206,8 +207,7 @@ def _barrier(row: str) -> tuple[str, ...]:
 
 
 def _switch(step: int) -> int:
-    if not isinstance(step, int) or step < 0:
-        raise ValueError(f"switch={step!r} must be a whole number of at least 0")
+    check_whole("switch", step, 0)
     return step
 
 

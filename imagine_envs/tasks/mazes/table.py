@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imagine_envs.tasks.randomness import below, uniform
 from imagine_envs.tasks.task import BatchedTask, State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["TableTask"]
 
@@ -52,8 +53,7 @@ class TableTask(BatchedTask):
         termination: float = 0.0,
         max_steps: int | None = None,
     ) -> None:
-        if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
-            raise ValueError(f"max_steps={max_steps!r} must be a whole number of at least 1, or None")
+        check_whole("max_steps", max_steps, or_none=True)
         known = ("index",) if coordinates is None else ("index", "coordinates")
         if observation not in known:
             raise ValueError(f"observation={observation!r} must be one of {', '.join(map(repr, known))}")

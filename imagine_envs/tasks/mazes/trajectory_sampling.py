@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from imagine_envs.tasks.drawing import Color, Picture
 from imagine_envs.tasks.mazes.table import TableTask
 from imagine_envs.tasks.task import State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["TrajectorySampling"]
 
@@ -52,8 +53,7 @@ class TrajectorySampling(TableTask):
         max_steps: int | None = None,
     ) -> None:
         for name, value, least in (("states", states, 1), ("branching", branching, 1), ("instance", instance, 0)):
-            if not isinstance(value, int) or value < least:
-                raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")
+            check_whole(name, value, least)
         if not 0 <= termination <= 1:
             raise ValueError(f"termination={termination!r} must be a probability")
         rng = np.random.default_rng(instance)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from imagine_envs.tasks.mini_pacman import kernel, sprites
 from imagine_envs.tasks.task import BatchedTask, State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["EVENTS", "MODES", "MiniPacman", "Mode"]
 
@@ -115,8 +116,7 @@ class MiniPacman(BatchedTask):
             raise ValueError(f"mode={mode!r} must be one of {', '.join(map(repr, MODES))}")
         if observation not in sprites.TILES:
             raise ValueError(f"observation={observation!r} must be one of {', '.join(map(repr, sprites.TILES))}")
-        if max_steps is not None and (not isinstance(max_steps, int) or max_steps < 1):
-            raise ValueError(f"max_steps={max_steps!r} must be a whole number of at least 1, or None")
+        check_whole("max_steps", max_steps, or_none=True)
         self.mode = mode
         self.max_steps = max_steps
         self.weights = np.array(MODES[mode].weights)

@@ -13,6 +13,7 @@ from imagine_envs.tasks.sokoban.box_sets import binomials
 from imagine_envs.tasks.sokoban.levels import Level, LevelError
 from imagine_envs.tasks.sokoban.reverse_play import make
 from imagine_envs.tasks.sokoban.solver import shortest_plan
+from imagine_envs.whole_numbers import check_whole, is_whole
 
 __all__ = ["GenerationError", "Generator", "generate_levels"]
 
@@ -50,7 +51,7 @@ def generate_levels(
         >>> level = generate_levels(1, size=7, boxes=2, seed=3)[0]
         >>> print(level, len(level.plan))
     """
-    _check("count", count, 0)
+    check_whole("count", count, 0)
     return list(Generator(size, boxes, seed, **effort).levels(count, threads=threads))
 
 
@@ -89,10 +90,10 @@ class Generator:
     attempts: int = 20
 
     def __post_init__(self) -> None:
-        _check("boxes", self.boxes, 1)
-        _check("seed", self.seed, 0)
+        check_whole("boxes", self.boxes)
+        check_whole("seed", self.seed, 0)
         for name in ("states", "depth", "topologies", "placements", "attempts"):
-            _check(name, getattr(self, name), 1)
+            check_whole(name, getattr(self, name))
         height, width = self.shape
         cells = (height - 2) * (width - 2)
         if cells < 2 * self.boxes + 1:
@@ -106,10 +107,7 @@ class Generator:
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
         sides = self.size if isinstance(self.size, (tuple, list)) else (self.size, self.size)
-        if len(sides) != 2 or not all(
-            isinstance(side, (int, np.integer)) and not isinstance(side, bool) and 3 <= side <= _LARGEST_SIDE
-            for side in sides
-        ):
+        if len(sides) != 2 or not all(is_whole(side) and 3 <= side <= _LARGEST_SIDE for side in sides):
             raise ValueError(f"size={self.size!r} must be one or two whole numbers from 3 to {_LARGEST_SIDE}")
         return int(sides[0]), int(sides[1])
 
@@ -140,7 +138,7 @@ class Generator:
             ValueError: If ``threads`` is no number of threads.
             GenerationError: As :meth:`level`.
         """
-        _check("threads", threads, 1)
+        check_whole("threads", threads)
         if threads == 1:
             yield from map(self.level, range(count))
             return
@@ -191,8 +189,3 @@ def _until_solved(level: Level, plan: list[int]) -> tuple[int, ...]:
             if boxes == targets:
                 return tuple(plan[:step])
     return tuple(plan)
-
-
-def _check(name: str, value: Any, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ValueError(f"{name}={value!r} must be a whole number of at least {least}")

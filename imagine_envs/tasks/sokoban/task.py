@@ -18,6 +18,7 @@ from imagine_envs.tasks.sokoban.levels import BOX, PLAYER, SYMBOLS, TARGET, Leve
 from imagine_envs.tasks.sokoban.looks import looks, sprites
 from imagine_envs.tasks.sokoban.pool import LevelPool, shipped_pool
 from imagine_envs.tasks.task import BatchedTask, State
+from imagine_envs.whole_numbers import check_whole
 
 __all__ = ["Sokoban"]
 
@@ -83,8 +84,7 @@ class Sokoban(BatchedTask):
         max_steps: int | None = 120,
         actions: int = 5,
     ) -> None:
-        if max_steps is not None and (isinstance(max_steps, bool) or not isinstance(max_steps, int) or max_steps < 1):
-            raise ValueError(f"max_steps={max_steps!r} must be a whole number of at least 1, or None")
+        check_whole("max_steps", max_steps, or_none=True)
         if isinstance(actions, bool) or actions not in ACTION_SETS:
             raise ValueError(f"actions={actions!r} must be one of {', '.join(map(str, ACTION_SETS))}")
         self.max_steps = max_steps

@@ -407,12 +407,13 @@ class Dreamer(SequenceAlgorithm):
             {
                 "train/actor_loss": of_actor.detach(),
                 "train/critic_loss": of_critic.detach(),
-                "train/entropy": entropy,
                 "imagine/return": imagined.returns.detach().mean(),
                 "imagine/reward": imagined.reward.detach().mean(),
-                "imagine/return_scale": policy.return_range.scale,
             }
         )
+        if not policy.behaviour.through_dynamics:
+            metrics["train/entropy"] = entropy
+            metrics["imagine/return_scale"] = policy.return_range.scale
         return total, of_actor, metrics
 
     def _update_learning_rate(self, optimizers: Any) -> None:

@@ -171,7 +171,9 @@ def load_checkpoint(
         if _NORMALIZE not in progress["sha256"]:
             raise StorageError(f"{path} has no {_NORMALIZE}, but the environment is wrapped in VecNormalize")
         saved = VecNormalize.load(str(path / _NORMALIZE), normalize.venv)
-        normalize.obs_rms, normalize.ret_rms = saved.obs_rms, saved.ret_rms
+        normalize.ret_rms = saved.ret_rms
+        if saved.norm_obs:  # else it has no such statistics
+            normalize.obs_rms = saved.obs_rms
     if model.env is not None and model.seed is not None and not own_env:
         model.env.seed((model.seed + model.num_timesteps) % 2**31)
     _set_rng_state(model, load_json(path / _RNG), path / _RNG)

@@ -210,7 +210,8 @@ class Dyna(SequenceAlgorithm):
             "_init_setup_model": False,
         }
         super().__init__(policy, env, **_merged(united_with, algorithm_kwargs or {}, own), **common)  # type: ignore[arg-type]
-        if env is not None and self._vec_normalize_env is None:
+        normalize = self._vec_normalize_env
+        if env is not None and (normalize is None or not normalize.norm_obs):
             self.policy_kwargs = with_bounded_features(self.policy_kwargs, self.policy_class, self.observation_space)
         self._stats_window_size = stats_window_size  # DDPG's constructor has no word for it
         self.world_model_kwargs = dict(world_model_kwargs or {})

@@ -136,6 +136,7 @@ def test_flat_observations_are_scaled_by_their_bounds_unless_something_else_does
         (lines(), {}, BoundedFeatures),
         (lines(), {"features_extractor_class": FlattenExtractor}, FlattenExtractor),
         (VecNormalize(lines()), {}, FlattenExtractor),
+        (VecNormalize(lines(), norm_obs=False), {}, BoundedFeatures),
     ):
         model = on_line(SAC, env=env, policy_kwargs=given)
         assert isinstance(model.actor.features_extractor, expected)
@@ -807,10 +808,15 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert_same(one, other)
 
 
-def test_a_normalised_run_can_be_resumed(tmp_path: Path) -> None:
-    model = on_line(env=VecNormalize(lines())).learn(30)
+@pytest.mark.parametrize("norm_obs", [True, False])
+def test_a_normalised_run_can_be_resumed(tmp_path: Path, norm_obs: bool) -> None:
+    model = on_line(env=VecNormalize(lines(), norm_obs=norm_obs)).learn(30)
     save_checkpoint(model, tmp_path / "checkpoint")
-    again = load_checkpoint(Dyna, tmp_path / "checkpoint", VecNormalize(lines()))
+    again = load_checkpoint(Dyna, tmp_path / "checkpoint", VecNormalize(lines(), norm_obs=norm_obs))
+    before, after = model.get_vec_normalize_env(), again.get_vec_normalize_env()
+    assert before is not None
+    assert after is not None
+    assert (after.ret_rms.var, after.ret_rms.count) == (before.ret_rms.var, before.ret_rms.count)
     again.learn(20, reset_num_timesteps=False)
     assert again.num_timesteps == 50
 

@@ -78,7 +78,8 @@ def wrapped_alike(env: VecEnv, model: BaseAlgorithm) -> VecEnv:
     """Environments as the algorithm sees its own: normalised, stacked. Returns stay the real ones."""
     normalize = model.get_vec_normalize_env()
     if normalize is not None:
-        env = VecNormalize(env, training=False, norm_reward=False)
-        env.obs_rms = normalize.obs_rms
+        env = VecNormalize(env, training=False, norm_obs=normalize.norm_obs, norm_reward=False)
+        if normalize.norm_obs:
+            env.obs_rms = normalize.obs_rms
     stacked = None if model.env is None else unwrap_vec_wrapper(model.env, VecFrameStack)
     return env if stacked is None else VecFrameStack(env, stacked.stacked_obs.n_stack)

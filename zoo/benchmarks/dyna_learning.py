@@ -32,7 +32,7 @@ from stable_baselines3.common.env_util import make_vec_env
 from imagine_agents import Dyna
 from zoo.benchmarks.environments import environment
 from zoo.benchmarks.learning_curves import Run, arguments, curves, markdown, of, outcome, publish, wanted
-from zoo.benchmarks.model_free import model_free, model_free_settings
+from zoo.benchmarks.model_free import model_free, model_free_settings, normalized
 from zoo.benchmarks.resumable import learned
 
 RESULTS = Path(__file__).parent / "results" / "dyna_learning.json"
@@ -70,7 +70,7 @@ COLORS = {
 }
 """Everything that is compared."""
 
-_NOT_OF_THE_AGENT = ("n_timesteps", "env_wrapper", "n_envs")
+_NOT_OF_THE_AGENT = ("n_timesteps", "env_wrapper", "n_envs", "normalize")
 
 
 def settings(task: str, variant: str) -> dict[str, Any]:
@@ -96,9 +96,10 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         params = {key: value for key, value in chosen.items() if key not in _NOT_OF_THE_AGENT}
         params = ExperimentManager._preprocess_schedules(params)
         env = make_vec_env(make, n_envs=chosen.get("n_envs", 1))
+        env = normalized(env, chosen.get("normalize", False), chosen["gamma"])
         return Dyna(params.pop("policy"), env, seed=seed, device="cpu", **params)
 
-    resumable = Dyna if variant in VARIANTS else None
+    resumable = Dyna if variant in VARIANTS and not chosen.get("normalize") else None
     model, run = learned((task, variant, seed), chosen, make, begin, work, resumable)
     return {**run, "dream_steps": model.dream_steps if isinstance(model, Dyna) else 0}
 

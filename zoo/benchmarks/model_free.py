@@ -15,7 +15,7 @@ from stable_baselines3.common.vec_env import VecEnv, VecFrameStack, VecNormalize
 
 from imagine_agents.common.dream_defaults import algorithm_class
 
-__all__ = ["model_free", "model_free_settings", "wrapped_alike"]
+__all__ = ["model_free", "model_free_settings", "normalized", "wrapped_alike"]
 
 _PIXELS = {"policy": "CnnPolicy", "frame_stack": 3}  # velocities can be seen in three pictures
 _OURS: dict[tuple[str, str], dict[str, Any]] = {
@@ -63,8 +63,7 @@ def model_free(task: str, name: str, seed: int, make: Callable[[], gym.Env] | st
     params = model_free_settings(task, name)
     normalize, stacked = params.pop("normalize", False), params.pop("frame_stack", 0)
     env = make_vec_env(make or task, n_envs=params.pop("n_envs", 1), seed=seed)
-    if normalize:
-        env = VecNormalize(env, gamma=params.get("gamma", 0.99))
+    env = normalized(env, normalize, params.get("gamma", 0.99))
     if stacked:
         env = VecFrameStack(env, stacked)
     for key in ("policy_kwargs", "train_freq"):
@@ -72,6 +71,13 @@ def model_free(task: str, name: str, seed: int, make: Callable[[], gym.Env] | st
             params[key] = eval(params[key], {"dict": dict, "nn": torch.nn})
     params = ExperimentManager._preprocess_schedules(params)
     return algorithm_class(name)(params.pop("policy"), env, seed=seed, device="cpu", **params)
+
+
+def normalized(env: VecEnv, normalize: bool | str, gamma: float) -> VecEnv:
+    """Environments as rl_zoo3's word ``normalize`` wants them: True, or the arguments of ``VecNormalize``."""
+    if not normalize:
+        return env
+    return VecNormalize(env, gamma=gamma, **({} if normalize is True else eval(normalize)))
 
 
 def wrapped_alike(env: VecEnv, model: BaseAlgorithm) -> VecEnv:

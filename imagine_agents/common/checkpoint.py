@@ -296,8 +296,8 @@ class AtomicCheckpointCallback(BaseCallback):
 
 def _pickled_env(model: BaseAlgorithm) -> bytes | None:
     """The environment with all of its state, None where that is not wanted or not possible."""
-    if not getattr(model, "resumes_exactly", False) or model.get_vec_normalize_env() is not None:
-        return None  # VecNormalize is pickled without what it is around
+    if not getattr(model, "resumes_exactly", False):
+        return None
     stream = io.BytesIO()
     try:
         _EnvPickler(stream).dump(model.env)
@@ -307,7 +307,11 @@ def _pickled_env(model: BaseAlgorithm) -> bytes | None:
 
 
 class _EnvPickler(pickle.Pickler):
-    """Pickles SB3's wrappers too, which list the members of their class, and some of those cannot be pickled."""
+    """Pickles SB3's wrappers too, whole.
+
+    They list the members of their class, and some of those cannot be pickled; ``VecNormalize`` would leave out what it
+    is around.
+    """
 
     def reducer_override(self, value: Any) -> Any:
         if not isinstance(value, VecEnvWrapper):

@@ -763,7 +763,7 @@ def test_a_model_goes_on_in_another_number_of_environments(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("algorithm", "n_envs", "expansion", "before", "explores"),
+    ("algorithm", "n_envs", "expansion", "before", "further"),
     [
         (SAC, 1, 0, 24, {}),
         (DQN, 1, 2, 37, {}),
@@ -772,18 +772,21 @@ def test_a_model_goes_on_in_another_number_of_environments(tmp_path: Path) -> No
         (TD3, 1, 0, 8, {}),
         (SAC, 1, 0, 24, {"algorithm_kwargs": {"use_sde": True}, "train_freq": 4}),
         (TD3, 2, 0, 24, {"action_noise": OrnsteinUhlenbeckActionNoise(np.zeros(1), np.ones(1))}),
+        (SAC, 2, 1, 40, {"wrapper": VecNormalize}),
     ],
-    ids=["SAC", "DQN", "SAC, 2 environments", "CrossQ", "TD3", "gSDE", "Ornstein-Uhlenbeck"],
+    ids=["SAC", "DQN", "SAC, 2 environments", "CrossQ", "TD3", "gSDE", "Ornstein-Uhlenbeck", "normalised"],
 )
 def test_a_resumed_run_is_the_uninterrupted_one(
-    algorithm: Any, n_envs: int, expansion: int, before: int, explores: dict[str, Any], tmp_path: Path
+    algorithm: Any, n_envs: int, expansion: int, before: int, further: dict[str, Any], tmp_path: Path
 ) -> None:
     def made() -> Dyna:
+        settings = copy.deepcopy(further)
+        env = lines(n_envs, discrete=algorithm is DQN)
         return small(
-            env=lines(n_envs, discrete=algorithm is DQN),
+            env=settings.pop("wrapper", lambda env: env)(env),
             algorithm=algorithm,
             value_expansion=expansion,
-            **copy.deepcopy(explores),
+            **settings,
             horizon=(20, 50, 1, 3),
             retain_steps=7,  # the ring is full soon, and changes its size
         )

@@ -99,7 +99,7 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         env = normalized(env, chosen.get("normalize", False), chosen["gamma"])
         return Dyna(params.pop("policy"), env, seed=seed, device="cpu", **params)
 
-    resumable = Dyna if variant in VARIANTS and not chosen.get("normalize") else None
+    resumable = Dyna if variant in VARIANTS else None
     model, run = learned((task, variant, seed), chosen, make, begin, work, resumable)
     return {**run, "dream_steps": model.dream_steps if isinstance(model, Dyna) else 0}
 

@@ -96,7 +96,7 @@ def measure(task: str, variant: str, seed: int, work: Path) -> Run:
         params = {key: value for key, value in chosen.items() if key not in _NOT_OF_THE_AGENT}
         params = ExperimentManager._preprocess_schedules(params)
         env = make_vec_env(make, n_envs=chosen.get("n_envs", 1))
-        env = normalized(env, chosen.get("normalize", False), chosen["gamma"])
+        env = normalized(env, chosen.get("normalize", False), chosen.get("gamma", 0.99))
         return Dyna(params.pop("policy"), env, seed=seed, device="cpu", **params)
 
     resumable = Dyna if variant in VARIANTS else None

@@ -104,11 +104,18 @@ class Stepper(ABC):
             return None, {}, None
         kwargs = task_kwargs(spec.kwargs)
         own = self._attribute("max_steps")  # which the tasks of this suite keep themselves
-        limit = min((steps for steps in (spec.max_episode_steps, own) if steps), default=None)
+        limit = min((int(steps) for steps in (spec.max_episode_steps, own) if steps), default=None)
         try:
-            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False)), limit
+            return spec.id, json.loads(json.dumps(kwargs, allow_nan=False, default=_python_number)), limit
         except (TypeError, ValueError):
             return None, {}, limit
+
+
+def _python_number(value: Any) -> Any:
+    """A number of NumPy as Python's, for JSON."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"{value!r} is no number")
 
 
 class _EnvStepper(Stepper):

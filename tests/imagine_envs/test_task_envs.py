@@ -7,6 +7,7 @@ import pickle
 import re
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -312,16 +313,18 @@ def test_the_lower_step_limit_counts() -> None:
 
 
 @pytest.mark.parametrize("kwargs", [{}, {"max_episode_steps": 5}], ids=str)
-def test_collected_experience_knows_the_step_limit(kwargs: Any) -> None:
+def test_collected_experience_knows_the_step_limit(kwargs: Any, tmp_path: Path) -> None:
     limit = kwargs.get("max_episode_steps", 20)
     make: list[Callable[[], Any]] = [
         lambda: gym.make("Imagine/DynaMaze-v0", max_steps=20, **kwargs),
         lambda: gym.make_vec("Imagine/DynaMaze-v0", 2, max_steps=20, **kwargs),
         lambda: gym.make_vec("Imagine/DynaMaze-v0", 2, max_steps=20, vectorization_mode="sync", **kwargs),
         lambda: SB3VecEnv([lambda: gym.make("Imagine/DynaMaze-v0", max_steps=20, **kwargs)]),
+        lambda: gym.make("Imagine/DynaMaze-v0", max_steps=np.int32(20), **kwargs),
     ]
     for env in (function() for function in make):
         replay = collect(env, steps=40, seed=0)
+        replay.save(tmp_path / f"{id(replay)}")
         assert replay.max_episode_steps == limit
         assert replay.env_id == "Imagine/DynaMaze-v0"
         assert gym.make(replay.env_id, **replay.env_kwargs).unwrapped.max_steps == 20  # type: ignore[attr-defined]

@@ -167,7 +167,7 @@ def load_checkpoint(
         model.load_replay_buffer(path / _BUFFER)  # type: ignore[attr-defined]
         _truncate_open_episodes(model.replay_buffer)  # type: ignore[attr-defined]
     normalize = model.get_vec_normalize_env()
-    if normalize is not None:
+    if normalize is not None and not own_env:  # its own was pickled with its statistics
         if _NORMALIZE not in progress["sha256"]:
             raise StorageError(f"{path} has no {_NORMALIZE}, but the environment is wrapped in VecNormalize")
         saved = VecNormalize.load(str(path / _NORMALIZE), normalize.venv)

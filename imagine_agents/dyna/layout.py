@@ -61,7 +61,7 @@ class Layout:
             }
         else:
             seen = _first(observation) if self._turned else observation.reshape(-1, *self._shape)
-        return seen if normalize is None else _normalized(seen, normalize)
+        return seen if normalize is None or not normalize.norm_obs else _normalized(seen, normalize)
 
     def unscaled(self, action: ArrayT) -> ArrayT:
         """Actions ``[B, …]`` in the environment's units, of those that SB3's networks and buffers know.

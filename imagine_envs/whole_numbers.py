@@ -30,6 +30,6 @@ def check_whole(name: str, value: Any, least: int = 1, *, or_none: bool = False)
         >>> check_whole("horizon", 15)
     """
     if not ((or_none and value is None) or (is_whole(value) and value >= least)):
-        raise ValueError(
-            f"{name}={value!r} must be a whole number of at least {least}" + (", or None" if or_none else "")
-        )
+        meant = f"whole number of at least {least}" + (", or None" if or_none else "")
+        hint = f" (write {int(value)})" if isinstance(value, float) and value.is_integer() and value >= least else ""
+        raise ValueError(f"{name}={value!r} must be a {meant}{hint}")

@@ -61,7 +61,7 @@ class Layout:
             }
         else:
             seen = _first(observation) if self._turned else observation.reshape(-1, *self._shape)
-        return seen if normalize is None or not normalize.norm_obs else _normalized(seen, normalize)
+        return _normalized(seen, normalize)
 
     def unscaled(self, action: ArrayT) -> ArrayT:
         """Actions ``[B, …]`` in the environment's units, of those that SB3's networks and buffers know.
@@ -85,12 +85,14 @@ class Layout:
 
 def rewards_for_policy(reward: Tensor, normalize: VecNormalize | None) -> Tensor:
     """Rewards ``[B]``, normalised by the present statistics."""
-    if normalize is None:
+    if normalize is None or not normalize.norm_reward:
         return reward
     return torch.as_tensor(normalize.normalize_reward(reward.cpu().numpy()), device=reward.device)
 
 
-def _normalized(observation: Observation, normalize: VecNormalize) -> Observation:
+def _normalized(observation: Observation, normalize: VecNormalize | None) -> Observation:
+    if normalize is None or not normalize.norm_obs:
+        return observation
     device = next(iter(observation.values())).device if isinstance(observation, dict) else observation.device
     values = normalize.normalize_obs(map_observation(lambda tensor: tensor.cpu().numpy(), observation))
     normalized: Observation = map_observation(lambda array: torch.as_tensor(array, device=device), values)

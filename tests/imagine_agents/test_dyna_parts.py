@@ -482,3 +482,17 @@ def test_everything_is_normalised_by_the_present_statistics_and_rewards_step_by_
     alive = batch.dones[:, 0] == 0
     extra = (batch.rewards[:, 0] - own)[alive]
     assert float(extra.abs().max()) == pytest.approx(model.gamma * 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("normalised", ["norm_obs", "norm_reward"])
+def test_what_vec_normalize_leaves_alone_stays_as_it_is(normalised: str) -> None:
+    env = VecNormalize(lines(), **{"norm_obs": False, "norm_reward": False, normalised: True})
+    model = small(env=env, algorithm="SAC", world_model=line_model(), real_ratio=1.0, learning_starts=30).learn(31)
+    buffer = model.replay_buffer
+    assert buffer is not None
+    torch.manual_seed(1)
+    batch = buffer.sample(50, env)
+    torch.manual_seed(1)
+    rows = buffer.real(50)
+    assert torch.equal(batch.observations, rows.observation[:, 0]) == (normalised != "norm_obs")  # type: ignore[arg-type, index]
+    assert torch.equal(batch.rewards[:, 0], rows.reward[:, 1]) == (normalised != "norm_reward")
